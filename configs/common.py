@@ -1,0 +1,101 @@
+"""Every config key, explained. A recipe starts from `get_config()` and changes what it needs.
+
+A recipe is locked: a key that is not listed here is refused, on the command line too. Any key can be given
+there (`--config.optim.lr=1e-3`); tuples as `--config.data.classes="('cat','dog')"`.
+"""
+import ml_collections
+from ml_collections import config_dict
+
+
+def get_config():
+  """The defaults: a small AdamW recipe that recipes adapt."""
+  config = ml_collections.ConfigDict()
+
+  # Everything random follows from this number: first weights, order of the pictures, augmentation.
+  config.seed = 0
+
+  config.data = data = ml_collections.ConfigDict()
+  # 'digits' (embedded), or any image set of TensorFlow Datasets by its name there.
+  data.name = 'digits'
+  # Where TFDS keeps its sets; '' is TFDS's own default, ~/tensorflow_datasets.
+  data.dir = ''
+  # Keep only these classes, by name, and number them in this order; () keeps all.
+  data.classes = ()
+  # Pixels a side. Pictures of another size are cut to their middle square and resized when first read.
+  data.image_size = 8
+  # Share of the training pictures that is held out for validation, by a fixed rule; 0 holds out none.
+  data.val_fraction = 0.1
+
+  config.model = model = ml_collections.ConfigDict()
+  # A row of the table in vit_jax/models/variants.py. The keys below replace cells of that row; None leaves them.
+  model.variant = 'small-digits'
+  # What stands before the encoder: 'linear' patches, 'conv' stem, or the paper's 'resnet'.
+  model.stem = config_dict.placeholder(str)
+  # Channels of the conv stem's 3×3 convolutions; each halves the picture's sides.
+  model.stem_channels = config_dict.placeholder(tuple)
+  # P, pixels a side of a patch; behind a stem: cells of its feature map.
+  model.patch_size = config_dict.placeholder(int)
+  # D, features of a token.
+  model.hidden_size = config_dict.placeholder(int)
+  # L, blocks.
+  model.num_layers = config_dict.placeholder(int)
+  # k, attention heads of a block; must divide hidden_size.
+  model.num_heads = config_dict.placeholder(int)
+  # Hidden features of a block's MLP.
+  model.mlp_dim = config_dict.placeholder(int)
+  # What the head reads: the 'token' of the paper, or 'gap', the mean over all tokens.
+  model.classifier = config_dict.placeholder(str)
+  # 'learned' positions, or fixed 2-D sine-cosine ones: 'sincos2d'.
+  model.posemb = config_dict.placeholder(str)
+  # Features of the pre_logits layer; 0 leaves the layer out.
+  model.representation_size = config_dict.placeholder(int)
+  # Dropout in the MLPs, after attention and after the positions.
+  model.dropout_rate = config_dict.placeholder(float)
+  # Dropout on the attention weights.
+  model.attention_dropout_rate = config_dict.placeholder(float)
+
+  # Type of the activations: 'float32', 'bfloat16', or 'auto': the faster one on this machine. Parameters are
+  # always float32.
+  config.dtype = 'auto'
+
+  # Pictures a step over all devices, and how often the training pictures are gone through.
+  config.batch_size = 128
+  config.epochs = 40.0
+  # Cuts each batch into so many parts, one after the other: the same gradient in less memory.
+  config.accum_steps = 1
+  # Pictures a step in evaluation; changes speed only.
+  config.eval_batch_size = 500
+
+  config.optim = optim = ml_collections.ConfigDict()
+  # 'adamw', or 'muon': Muon for the matrices of the encoder blocks and AdamW for the rest.
+  optim.name = 'adamw'
+  # AdamW's highest learning rate: linear warm-up to it, then a cosine down to 0.
+  optim.lr = 1e-3
+  # Muon's highest learning rate, on the same schedule.
+  optim.muon_lr = 0.02
+  # Length of the warm-up, in epochs.
+  optim.warmup_epochs = 2.0
+  # Decay of the kernels, times the learning rate; biases, norms, positions and class token have none.
+  optim.weight_decay = 0.05
+  # Bound on the global norm of the gradient; 0 leaves it unbounded.
+  optim.grad_clip = 1.0
+
+  # Share of a label's weight that is spread over all classes.
+  config.label_smoothing = 0.1
+  # Evaluation uses a running mean of the weights, with this decay a step; 0 uses the weights themselves.
+  config.ema_decay = 0.99
+
+  config.augment = augment = ml_collections.ConfigDict()
+  # Mirror half of the pictures left to right; evaluation then also reports the mean over both views.
+  augment.flip = False
+  # Move pictures by up to so many pixels, borders reflected.
+  augment.crop_padding = 1
+
+  # Steps between two lines of metrics.
+  config.log_every = 50
+  # Epochs between two validations; each also saves a checkpoint.
+  config.eval_epochs = 5.0
+  # How many of the newest checkpoints are kept; the best on validation is kept besides.
+  config.keep = 2
+
+  return config.lock()

@@ -1,0 +1,45 @@
+"""Metadata and dependencies; `pyproject.toml` configures tools only."""
+import pathlib
+import re
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'vit_jax' / '__init__.py').read_text()).group(1)
+
+setuptools.setup(
+    name='vit_jax',
+    version=VERSION,
+    description='The Vision Transformer in JAX/Flax, for small data and small machines',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*', 'configs']),
+    install_requires=[
+        'jax>=0.10',  # arrays, gradients, jit
+        'flax>=0.12',  # Linen modules
+        'optax>=0.2.8',  # AdamW, Muon, schedules
+        'orbax-checkpoint>=0.12',  # checkpoints that survive a kill
+        'ml-collections>=1.1',  # configs that flags can override
+        'absl-py>=2.1',  # flags and logging
+        'numpy>=2.0',  # what happens on the host
+        'tqdm>=4.66',  # the progress bar
+        'tensorflow-datasets>=4.9.9',  # any image set by name
+        'importlib_resources>=6.0',  # tensorflow-datasets imports it without declaring it
+        # tf.data reads the pictures; nothing is computed in TensorFlow, so that its CPU build will do.
+        'tensorflow-cpu>=2.20; sys_platform == "linux" and platform_machine == "x86_64"',
+        'tensorflow>=2.20; sys_platform != "linux" or platform_machine != "x86_64"',
+        'tensorboard>=2.20',  # tensorflow writes events through it; and to look at them
+        'scikit-learn>=1.5',  # the embedded set of digits
+    ],
+    extras_require={
+        'cuda': ['jax[cuda12]'],  # NVIDIA GPUs
+        'tpu': ['jax[tpu]'],  # Cloud and Colab TPUs
+        'tests': [
+            'pytest>=8',
+            'pytest-xdist>=3.6',  # tests on all cores
+            'ruff>=0.8',  # style
+        ],
+    },
+)

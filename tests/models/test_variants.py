@@ -1,0 +1,106 @@
+"""The table of sizes against the published parameter trees, and its errors."""
+import json
+import pathlib
+import re
+
+from flax import traverse_util
+import jax.numpy as jnp
+import pytest
+
+from vit_jax.errors import BadInput
+from vit_jax.models import variants
+from vit_jax.models import vit
+
+PUBLISHED = json.loads(
+    (pathlib.Path(__file__).parents[1] / 'golden/published_variants.json').read_text())
+
+
+def flat_params(model, image_size):
+  """Name -> abstract parameter."""
+  return traverse_util.flatten_dict(variants.abstract_params(model, image_size), sep='/')
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_variant(name):
+  row = PUBLISHED[name]
+  model = variants.build(name, num_classes=1000)
+  params = flat_params(model, 224)
+  assert {key: list(leaf.shape) for key, leaf in params.items()} == row['params']
+  assert {leaf.dtype for leaf in params.values()} == {jnp.dtype('float32')}
+  assert vit.num_params(params) == row['num_params']
+  assert variants.num_tokens(model, 224) == row['params'][
+      'Transformer/posembed_input/pos_embedding'][1]
+  rates = ('dropout_rate', 'attention_dropout_rate')
+  assert [getattr(model, key) for key in rates] == [row['config']['transformer'][k] for k in rates]
+
+
+# Encoder block of width D and MLP M: 4 D(D+1) + M(D+1) + D(M+1) + 4 D.
+BLOCK_64, BLOCK_128 = 33_472, 132_480
+
+
+@pytest.mark.parametrize('name, image_size, tokens, num_params', [
+    # Patches 2·2·3 -> 64, positions 16 × 64, blocks, last norm, head of ten.
+    ('small-digits', 8, 16, 832 + 1024 + 2 * BLOCK_64 + 128 + 650),
+    # Convolution 27 -> 64 and its norm, convolution 9·64 -> 128, positions, blocks, norm, head.
+    ('small-conv', 64, 256, 1792 + 128 + 73_856 + 256 * 128 + 2 * BLOCK_128 + 256 + 1290),
+    # Patches 4·4·3 -> 128, class token, positions, blocks, norm, head.
+    ('small-linear', 64, 257, 6272 + 128 + 257 * 128 + 4 * BLOCK_128 + 256 + 1290),
+])
+def test_our_variants_counted_by_hand(name, image_size, tokens, num_params):
+  model = variants.build(name, num_classes=10, image_size=image_size)
+  assert variants.num_tokens(model, image_size) == tokens
+  assert vit.num_params(variants.abstract_params(model, image_size)) == num_params
+
+
+def test_every_variant_is_counted():
+  ours = {'small-digits', 'small-conv', 'small-linear'}
+  assert set(variants.VARIANTS) == set(PUBLISHED) | ours
+
+
+def test_overrides_replace_cells_and_none_leaves_them():
+  changes = dict(num_layers=1, hidden_size=8, classifier='token', posemb='sincos2d')
+  model = variants.build('small-digits', num_classes=3, dtype=jnp.bfloat16, mlp_dim=None, **changes)
+  want = dict(changes, mlp_dim=128, num_heads=4, patch_size=2, num_classes=3, dtype=jnp.bfloat16)
+  assert {key: getattr(model, key) for key in want} == want
+
+
+@pytest.mark.parametrize('name, changes, image_size', [
+    ('small-linear', {}, 30), ('small-linear', {}, 3), ('small-linear', {}, 0),
+    ('small-conv', {}, 62), ('small-conv', dict(stem_channels=(8, 8)), 28),
+    ('R26+ViT-S_32', dict(num_layers=1), 40), ('R+ViT-Ti_16', dict(num_layers=1), 8)])
+def test_image_size_error_suggests_one_that_works(name, changes, image_size):
+  with pytest.raises(BadInput, match=f'image_size={image_size} ') as error:
+    variants.build(name, num_classes=2, image_size=image_size, **changes)
+  good = int(re.search(r'try image_size=(\d+)$', str(error.value)).group(1))
+  model = variants.build(name, num_classes=2, image_size=good, **changes)
+  assert abs(good - image_size) <= variants.stride(model)
+
+
+def test_heads_error_suggests_heads_that_work():
+  with pytest.raises(BadInput, match='num_heads=7 does not divide hidden_size=128') as error:
+    variants.build('small-linear', num_classes=2, num_heads=7)
+  heads = [int(n) for n in re.search(r'these do: (.*)$', str(error.value)).group(1).split(',')]
+  assert heads == [1, 2, 4, 8, 16, 32]
+
+
+@pytest.mark.parametrize('name, nearest', [
+    ('vit-b_16', 'ViT-B_16'), ('ViT-B_61', 'ViT-B_16'), ('B/16', 'ViT-B_16'),
+    ('small_conv', 'small-conv'), ('R50', 'R50+ViT-L_32'), ('xyz', 'known: ViT-Ti_16, ')])
+def test_unknown_variant_lists_the_nearest(name, nearest):
+  with pytest.raises(BadInput) as error:
+    variants.build(name, num_classes=2)
+  assert repr(name) in str(error.value) and nearest in str(error.value)
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(stem='konv'), "model.stem 'konv' is unknown; did you mean conv"),
+    (dict(classifier='tokn'), "model.classifier 'tokn' is unknown; did you mean token"),
+    (dict(classifier='zzz'), "model.classifier 'zzz' is unknown; known: token, gap"),
+    (dict(posemb='sincos'), "model.posemb 'sincos' is unknown; did you mean sincos2d"),
+    (dict(num_heads=0), 'model.num_heads=0 must be at least 1'),
+    (dict(patch_size=-2), 'model.patch_size=-2 must be at least 1'),
+    (dict(hidden_size=6, num_heads=2, posemb='sincos2d'), 'hidden_size=6 .*multiple of 4.*try 4'),
+])
+def test_impossible_cells(change, message):
+  with pytest.raises(BadInput, match=message):
+    variants.build('small-linear', num_classes=2, image_size=32, **change)

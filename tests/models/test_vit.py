@@ -1,0 +1,190 @@
+"""The model against Flax's attention, against numbers of the original ViT code, and by hand."""
+import json
+import math
+import pathlib
+
+from flax import linen as nn
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vit_jax import losses
+from vit_jax.errors import BadInput
+from vit_jax.models import vit
+
+GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
+CASES = json.loads((GOLDEN / 'cases.json').read_text())
+KEY = jax.random.key(0, impl='rbg')  # Compiles faster than the default.
+
+
+def golden(name, **changes):
+  """A case of tests/golden: its model with `changes`, parameters, recorded numbers."""
+  case = CASES[name]
+  resnet = case.get('resnet')
+  fields = dict(
+      case['transformer'], num_classes=case['num_classes'], patch_size=case['patches']['size'][0],
+      hidden_size=case['hidden_size'], classifier=case['classifier'],
+      representation_size=case['representation_size'] or 0, stem='resnet' if resnet else 'linear',
+      resnet_units=tuple(resnet['num_layers']) if resnet else ())
+  model = vit.VisionTransformer(**{**fields, **changes})
+  flat = dict(np.load(GOLDEN / f'{name}_weights.npz'))
+  params = traverse_util.unflatten_dict(flat, sep='/')
+  return model, params, dict(np.load(GOLDEN / f'{name}_io.npz'))
+
+
+def forward(model, params, images, **more):
+  """model.apply on bare parameters, compiled."""
+  train = more.pop('train', False)
+  return jax.jit(lambda p, x: model.apply({'params': p}, x, train=train, **more))(params, images)
+
+
+def assert_relative(got, want, tolerance):
+  """The largest error is at most `tolerance` of the largest value."""
+  assert got.shape == want.shape
+  assert np.abs(got - want).max() <= tolerance * np.abs(want).max()
+
+
+def random_tokens(*shape):
+  """Normal numbers f32[shape]."""
+  return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def shapes(module, x, **more):
+  """The parameters that the module would make, as shapes and dtypes."""
+  return jax.eval_shape(lambda key: module.init(key, x, **more)['params'], KEY)
+
+
+def random_params(module, x, **more):
+  """Normal numbers in the shapes of the module's parameters."""
+  return jax.tree.map(lambda leaf: random_tokens(*leaf.shape), shapes(module, x, **more))
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_forward_equals_the_original_code(name):
+  model, params, recorded = golden(name)
+  logits, state = forward(model, params, recorded['image'], capture_intermediates=True,
+                          mutable='intermediates')
+  inside = state['intermediates']
+  seen = {**inside['Transformer'], 'embedding': inside['embedding'],
+          'logits': {'__call__': [logits]}}
+  for key in ('embedding', 'encoderblock_0', 'encoder_norm', 'logits'):
+    assert_relative(seen[key]['__call__'][0], recorded[key], 1e-5)
+
+
+@pytest.mark.parametrize('name', ['token', 'gap', 'token_representation'])
+def test_without_classes_it_gives_features(name):
+  model, params, recorded = golden(name, num_classes=0)
+  tokens = recorded['encoder_norm']
+  want = tokens.mean(axis=1) if name == 'gap' else tokens[:, 0]
+  if name == 'token_representation':
+    want = np.tanh(want @ params['pre_logits']['kernel'] + params['pre_logits']['bias'])
+  assert_relative(forward(model, params, recorded['image']), want, 1e-5)
+
+
+def test_bfloat16_model_is_near_float32_and_keeps_its_parameters():
+  model, params, recorded = golden('token', dtype=jnp.bfloat16)
+  fresh = jax.tree.leaves(shapes(model, recorded['image'], train=False))
+  assert {leaf.dtype for leaf in fresh} == {jnp.dtype('float32')}
+  logits = forward(model, params, recorded['image'])
+  assert logits.dtype == jnp.float32
+  # Each rounding to bfloat16 costs up to 0.4 %; two blocks of them stay within 3 %.
+  assert_relative(logits, recorded['logits'], 0.03)
+
+
+def test_fresh_head_knows_nothing():
+  model, _, recorded = golden('token', num_layers=0)
+  init = lambda key: model.init_with_output(key, recorded['image'], train=False)
+  logits, _ = jax.jit(init)(KEY)
+  np.testing.assert_array_equal(logits, np.zeros((3, 10)))
+  loss = losses.cross_entropy(logits, np.eye(10, dtype=np.float32)[[0, 4, 9]])
+  np.testing.assert_allclose(loss, [math.log(10)] * 3, rtol=1e-7)
+
+
+@pytest.mark.parametrize('num_heads, width', [(1, 4), (3, 12)])
+def test_attention_equals_flax(num_heads, width):
+  oracle = nn.MultiHeadDotProductAttention(num_heads)
+  attention = vit.SelfAttention(num_heads)
+  x = random_tokens(2, 5, width)
+  params = {'params': random_params(oracle, x)}
+  towards = np.cos(random_tokens(2, 5, width))
+
+  @jax.jit
+  def compare(params, x):
+    got, got_vjp = jax.vjp(lambda p, x: attention.apply(p, x, train=False), params, x)
+    want, want_vjp = jax.vjp(oracle.apply, params, x)
+    return (got, got_vjp(towards)), (want, want_vjp(towards))
+  close = lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+  jax.tree.map(close, *compare(params, x))
+
+
+@pytest.mark.parametrize('block', [vit.SelfAttention, vit.MlpBlock])
+def test_dropout_keeps_the_mean(block):
+  # Both outputs are linear in what is dropped, so that the mean over draws is the output without.
+  module, x = block(2, dropout_rate=0.3), np.tile(random_tokens(1, 3, 4), (4000, 1, 1))
+  params = random_params(module, x, train=False)
+  draws = forward(module, params, x, train=True, rngs={'dropout': KEY})
+  spread = draws.std(axis=0)
+  assert np.all(spread > 0)
+  error = np.abs(draws.mean(axis=0) - forward(module, params, x[:1])[0])
+  assert np.all(error < 5 * spread / math.sqrt(4000))
+
+
+@pytest.mark.parametrize('field', ['dropout_rate', 'attention_dropout_rate'])
+def test_each_dropout_rate_reaches_its_place(field):
+  # At rate one nothing passes: no token, or no value vector.
+  model, params, recorded = golden('token', **{field: 1.0})
+  images = recorded['image']
+  got = forward(model, params, images, train=True, rngs={'dropout': KEY})
+  if field == 'attention_dropout_rate':
+    flat = traverse_util.flatten_dict(params)
+    none = {path: 0 * leaf if 'value' in path else leaf for path, leaf in flat.items()}
+    want = forward(model, traverse_util.unflatten_dict(none), images)
+  else:
+    norm, head = params['Transformer']['encoder_norm'], params['head']
+    want = np.tile(norm['bias'] @ head['kernel'] + head['bias'], (3, 1))
+  assert_relative(got, want, 1e-5)
+
+
+def test_encoder_block_drops_both_residual_branches():
+  x = random_tokens(1, 3, 4)
+  block = vit.EncoderBlock(2, 8, dropout_rate=1.0)
+  params = random_params(block, x, train=False)
+  np.testing.assert_array_equal(forward(block, params, x, train=True, rngs={'dropout': KEY}), x)
+
+
+def test_sincos_positions_by_hand():
+  # Frequencies 1 and 1/10,000: sin x, sin x/1e4, cos x, cos x/1e4, then the same of y.
+  zero, one = [0, 0, 1, 1], [.8414710, .0001, .5403023, 1]
+  two = [.9092974, .0002, -.4161468, 1]
+  want = [zero + zero, one + zero, two + zero, zero + one, one + one, two + one]
+  np.testing.assert_allclose(vit.sincos2d_positions(2, 3, 8), [want], atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['token', 'gap'])
+def test_sincos_model_is_the_learned_one_with_those_positions(name):
+  model, params, recorded = golden(name)
+  images = recorded['image'][:, :16, :24]  # Not square: 2×3 patches.
+  table = vit.sincos2d_positions(2, 3, 48)
+  if name == 'token':
+    table = np.concatenate([np.zeros((1, 1, 48)), table], axis=1)  # None for the class token.
+  params['Transformer']['posembed_input'] = {'pos_embedding': table}
+  want = forward(model, params, images)
+  del params['Transformer']['posembed_input']
+  fixed = model.clone(posemb='sincos2d')
+  assert_relative(forward(fixed, params, images), want, 1e-5)
+  assert 'posembed_input' not in shapes(fixed, images, train=False)['Transformer']
+
+
+@pytest.mark.parametrize('features, suggested', [(6, 4), (2, 4), (11, 8)])
+def test_sincos_needs_a_multiple_of_four(features, suggested):
+  with pytest.raises(BadInput, match=f'hidden_size={features} .*try {suggested}$'):
+    vit.sincos2d_positions(2, 2, features)
+  assert vit.sincos2d_positions(2, 2, suggested).shape == (1, 4, suggested)
+
+
+def test_heads_must_divide_the_width():
+  match = '(?m)num_heads=5 .*hidden_size=12; these do: 1, 2, 3, 4, 6, 12$'
+  with pytest.raises(BadInput, match=match):
+    shapes(vit.SelfAttention(5), random_tokens(1, 2, 12), train=False)

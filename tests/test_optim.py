@@ -1,0 +1,144 @@
+"""The optimizers against rates by hand, AdamW in numpy, and singular value decompositions."""
+import functools
+
+from flax import traverse_util
+import jax
+import numpy as np
+import pytest
+
+from vit_jax import optim
+from vit_jax.errors import BadInput
+from vit_jax.models import variants
+
+BLOCK = 'Transformer/encoderblock_0/'
+ATTENTION = BLOCK + 'MultiHeadDotProductAttention_1/'
+MATRICES = {ATTENTION + f'{name}/kernel' for name in ('query', 'key', 'value', 'out')} | {
+    BLOCK + f'MlpBlock_3/Dense_{i}/kernel' for i in (0, 1)}
+DECAYED = MATRICES | {'embedding/kernel', 'head/kernel'}
+
+
+@functools.cache
+def shapes():
+  """The parameters of a real model: one block of width 8, two heads, MLP of 12."""
+  model = variants.build('small-linear', num_classes=3, num_layers=1, hidden_size=8, num_heads=2,
+                         mlp_dim=12)
+  return variants.abstract_params(model, 8)
+
+
+def tree(seed):
+  """Random numbers in those shapes."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes())
+
+
+def flat(params):
+  """Parameters by name."""
+  return traverse_util.flatten_dict(params, sep='/')
+
+
+def make(params, **changes):
+  """make_optimizer with numbers that leave nothing out."""
+  settings = dict(name='adamw', peak_lr=0.01, muon_lr=0.05, weight_decay=0.1, warmup_steps=0,
+                  total_steps=100, grad_clip=0.0)
+  return optim.make_optimizer(params, **{**settings, **changes})
+
+
+def first_update(params, gradients, **changes):
+  """What the first step adds to each parameter, by name."""
+  tx, _ = make(params, **changes)
+  return flat(jax.jit(lambda g, p: tx.update(g, tx.init(p), p)[0])(gradients, params))
+
+
+def test_decay_mask_names_the_kernels():
+  mask = flat(optim.decay_mask(tree(0)))
+  assert {name for name, on in mask.items() if on} == DECAYED
+  assert {'cls', 'head/bias', 'Transformer/encoder_norm/scale',
+          'Transformer/posembed_input/pos_embedding'} < {n for n, on in mask.items() if not on}
+
+
+@pytest.mark.parametrize('step, fraction', [
+    (0, 0), (5, 0.5), (10, 1), (35, (1 + np.sqrt(0.5)) / 2), (60, 0.5), (110, 0), (500, 0)])
+def test_rate_by_hand(step, fraction):
+  _, rate = make(tree(0), peak_lr=0.02, warmup_steps=10, total_steps=110)
+  np.testing.assert_allclose(rate(step), 0.02 * fraction, atol=1e-9)
+
+
+def test_no_warmup_starts_at_the_peak():
+  np.testing.assert_allclose(make(tree(0))[1](0), 0.01)
+
+
+@pytest.mark.parametrize('grad_clip', [0.0, 1.0])
+def test_three_steps_equal_adamw_in_closed_form(grad_clip):
+  params = tree(0)
+  # Large, then small: what the first step clips must be seen in the moments of the later ones.
+  gradients = [jax.tree.map(lambda x: x * size, tree(i + 1)) for i, size in enumerate((1, .01, .1))]
+  tx, rate = make(params, grad_clip=grad_clip, warmup_steps=2, total_steps=10)
+  state, step = tx.init(params), jax.jit(tx.update)
+  p = {name: leaf.astype(np.float64) for name, leaf in flat(params).items()}
+  m, v = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
+  for t, gradient in enumerate(gradients):
+    updates, state = step(gradient, state, params)
+    params = jax.tree.map(np.add, params, updates)
+    g = flat(gradient)
+    norm = np.sqrt(sum(np.sum(leaf.astype(np.float64)**2) for leaf in g.values()))
+    scale = grad_clip / norm if grad_clip and norm > grad_clip else 1.0
+    for name in p:
+      m[name] = 0.9 * m[name] + 0.1 * scale * g[name]
+      v[name] = 0.999 * v[name] + 0.001 * (scale * g[name])**2
+      direction = (m[name] / (1 - 0.9**(t + 1))) / (np.sqrt(v[name] / (1 - 0.999**(t + 1))) + 1e-8)
+      p[name] -= rate(t) * (direction + 0.1 * p[name] * (name in DECAYED))
+  for name, leaf in flat(params).items():
+    np.testing.assert_allclose(leaf, p[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize('name', ['adamw', 'muon'])
+def test_without_gradient_only_the_kernels_shrink(name):
+  params = tree(0)
+  updates = first_update(params, jax.tree.map(np.zeros_like, params), name=name)
+  for key, leaf in flat(params).items():
+    rate = 0.05 if name == 'muon' and key in MATRICES else 0.01
+    want = -rate * 0.1 * leaf if key in DECAYED else 0 * leaf
+    np.testing.assert_allclose(updates[key], want, rtol=1e-5, atol=0, err_msg=key)
+
+
+def as_matrix(name, leaf):
+  """A block's kernel as inputs × outputs, heads folded."""
+  inputs = leaf.shape[0] * leaf.shape[1] if '/out/' in name else leaf.shape[0]
+  return np.reshape(leaf, (inputs, -1))
+
+
+def test_muon_orthogonalises_the_matrices_of_the_blocks():
+  params, gradients = tree(0), flat(tree(1))
+  for name in MATRICES:  # Singular values from 1 to 3: no direction too weak for five iterations.
+    u, _, vt = np.linalg.svd(as_matrix(name, gradients[name]), full_matrices=False)
+    gradients[name] = (u * np.linspace(1, 3, u.shape[1]) @ vt).reshape(gradients[name].shape)
+  updates = first_update(params, traverse_util.unflatten_dict(gradients, sep='/'), name='muon',
+                         weight_decay=0.0)
+  for name in MATRICES:
+    u, _, vt = np.linalg.svd(as_matrix(name, gradients[name]), full_matrices=False)
+    scale = -0.05 * np.sqrt(max(1, vt.shape[1] / u.shape[0]))
+    # Newton-Schulz is loose: it brings each singular value somewhere between 0.5 and 1.5.
+    values = u.T @ as_matrix(name, updates[name]) @ vt.T / scale
+    assert np.all(np.abs(values - np.eye(len(values))) < 0.5), name
+    np.testing.assert_allclose(as_matrix(name, updates[name]) / scale, u @ values @ vt, atol=1e-4)
+
+
+def test_muon_leaves_the_rest_to_adamw():
+  params, gradients = tree(0), tree(1)
+  muon, adamw = (first_update(params, gradients, name=name) for name in ('muon', 'adamw'))
+  for name in flat(params):
+    same = np.allclose(muon[name], adamw[name], rtol=1e-6, atol=0)
+    assert same == (name not in MATRICES), name
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(name='sgd'), "optim.name='sgd' is unknown; there are 'adamw' and 'muon'"),
+    (dict(peak_lr=-1.0), 'optim.lr=-1.0 must be'),
+    (dict(muon_lr=np.inf), 'optim.muon_lr=inf must be'),
+    (dict(weight_decay=np.nan), 'optim.weight_decay=nan must be'),
+    (dict(grad_clip=-0.5), 'optim.grad_clip=-0.5 must be'),
+    (dict(warmup_steps=100), '100 warm-up steps do not fit into 100 steps'),
+    (dict(warmup_steps=-1), '-1 warm-up steps'), (dict(total_steps=0), 'do not fit into 0 steps')])
+def test_errors(change, message):
+  with pytest.raises(BadInput, match=message):
+    make(tree(0), **change)

@@ -1,0 +1,58 @@
+"""Configs as data: to JSON and back, and the difference between two of them."""
+import json
+
+import ml_collections
+
+from vit_jax.errors import BadInput
+
+
+def to_json(config):
+  """A ConfigDict as JSON text, keys sorted; tuples become lists."""
+  return json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
+
+
+def from_json(text):
+  """The locked ConfigDict that `to_json` wrote; lists become tuples."""
+  def tuples(value):
+    if isinstance(value, dict):
+      return {key: tuples(inner) for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+  return ml_collections.ConfigDict(tuples(json.loads(text))).lock()
+
+
+def flatten(config, prefix=''):
+  """{'optim.lr': 0.001, …}: every key with its path."""
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      flat.update(flatten(value, f'{prefix}{key}.'))
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def differences(old, new):
+  """One line for each key in which two configs differ: 'optim.lr: 0.001 there, 0.003 now'."""
+  old, new = flatten(old), flatten(new)
+  missing = object()
+  show = lambda value: 'absent' if value is missing else repr(value)
+  return [f'{key}: {show(old.get(key, missing))} there, {show(new.get(key, missing))} now'
+          for key in sorted(old.keys() | new.keys()) if old.get(key, missing) != new.get(key, missing)]
+
+
+def check(config):
+  """Raises BadInput for numbers that no training could use, before anything is loaded."""
+  for key in ('batch_size', 'eval_batch_size', 'accum_steps', 'epochs', 'log_every', 'eval_epochs', 'keep',
+              'data.image_size'):
+    value = flatten(config)[key]
+    if not 0 < value < float('inf'):
+      raise BadInput(f'{key}={value} must be a finite number greater than 0')
+  if not 0 <= config.label_smoothing < 1:
+    raise BadInput(f'label_smoothing={config.label_smoothing} must be at least 0 and less than 1')
+  if not 0 <= config.ema_decay < 1:
+    raise BadInput(f'ema_decay={config.ema_decay} must be at least 0 and less than 1')
+  padding, size = config.augment.crop_padding, config.data.image_size
+  if not 0 <= padding < size:
+    raise BadInput(f'augment.crop_padding={padding} must be at least 0 and less than image_size={size}')
+  if config.seed < 0:
+    raise BadInput(f'seed={config.seed} must be at least 0')

@@ -1,0 +1,1 @@
+"""From disk to host batches: everything before the device."""

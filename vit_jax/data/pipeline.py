@@ -1,0 +1,53 @@
+"""Sources -> host batches. The host only moves bytes: arithmetic on pictures happens on the device."""
+import numpy as np
+
+from vit_jax import quiet
+
+
+def train_batches(source, *, batch_size, seed, start_step=0):
+  """Endless shuffled batches {'image': u8[B,S,S,3], 'label': i32[B]}, from `start_step` on, through tf.data.
+
+  Each epoch is a permutation of all pictures that depends on (seed, epoch) alone, and epochs follow one
+  another without a gap: step k reads positions [k·B, (k+1)·B) of that endless order. So every picture is
+  seen once an epoch at any batch size, and going on at a step needs nothing but its number.
+  """
+  tf = quiet.import_tensorflow()
+
+  n = len(source)
+  first_epoch, offset = divmod(start_step * batch_size, n)
+
+  def order(epoch):
+    permutation = np.random.default_rng((seed, int(epoch))).permutation(n)
+    return permutation[offset:] if epoch == first_epoch else permutation
+
+  def read(indices):
+    batch = source.read(indices)
+    return batch['image'], batch['label']
+
+  def gather(indices):
+    image, label = tf.numpy_function(read, [indices], (tf.uint8, tf.int32))
+    image.set_shape((batch_size, *source.images.shape[1:]))
+    label.set_shape((batch_size,))
+    return {'image': image, 'label': label}
+
+  def permute(epoch):
+    indices = tf.numpy_function(order, [epoch], tf.int64)
+    indices.set_shape((None,))
+    return indices
+
+  indices = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).map(permute)
+  # `rebatch` lets a batch run over the end of an epoch into the next one.
+  batches = indices.rebatch(batch_size).map(gather).prefetch(4)
+  return batches.as_numpy_iterator()
+
+
+def eval_batches(source, *, batch_size):
+  """One pass in order: {'image': u8[B,S,S,3], 'label': i32[B], 'mask': bool[B]}; the last batch is padded.
+
+  Padding repeats the first picture under mask False, so that all batches have one shape and every picture
+  counts once.
+  """
+  for start in range(0, len(source), batch_size):
+    indices = np.arange(start, start + batch_size)
+    mask = indices < len(source)
+    yield {**source.read(np.where(mask, indices, 0)), 'mask': mask}

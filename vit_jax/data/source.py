@@ -1,0 +1,83 @@
+"""What every data set becomes: pictures of one size, their labels and the names of the classes."""
+import dataclasses
+
+import numpy as np
+
+from vit_jax.errors import BadInput
+from vit_jax.errors import choose
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Some rows i64[N] of decoded pictures u8[M,S,S,3] (in memory or mapped from a file), with labels i32[M] in [0, K)."""
+  images: np.ndarray
+  all_labels: np.ndarray
+  rows: np.ndarray
+
+  @classmethod
+  def whole(cls, images, labels):
+    """The source of all pictures."""
+    return cls(images, labels, np.arange(len(labels)))
+
+  def __len__(self):
+    return len(self.rows)
+
+  @property
+  def labels(self):
+    """i32[N], in the order of the pictures."""
+    return self.all_labels[self.rows]
+
+  def read(self, indices):
+    """Gathers a batch: i64[B] -> {'image': u8[B,S,S,3], 'label': i32[B]}."""
+    rows = self.rows[indices]
+    return {'image': self.images[rows], 'label': self.all_labels[rows]}
+
+  def take(self, indices):
+    """The source of these pictures only, i64[L]; no pixel is copied."""
+    return dataclasses.replace(self, rows=self.rows[indices])
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """A training part, a validation part that was held out of it, a test part, and the names of the classes."""
+  name: str
+  class_names: tuple[str, ...]
+  train: Source
+  validation: Source
+  test: Source
+
+
+def held_out(labels, fraction):
+  """Splits by a fixed rule: i32[N], fraction in [0,1) -> (kept i64[], held out i64[]), both in order.
+
+  The same share of each class (at least one picture, where `fraction` > 0) is drawn by a generator that
+  always starts alike: the split depends on the labels alone, never on the seed of a run.
+  """
+  rng = np.random.default_rng(0)
+  chosen = []
+  for label in np.unique(labels):
+    of_class = np.flatnonzero(labels == label)
+    count = max(round(fraction * len(of_class)), 1) if fraction else 0
+    chosen.append(rng.permutation(of_class)[:count])
+  out = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+  return np.setdiff1d(np.arange(len(labels)), out), out
+
+
+def check_fraction(fraction):
+  """Raises BadInput where a validation share is not in [0, 1)."""
+  if not 0 <= fraction < 1:
+    raise BadInput(f'data.val_fraction={fraction} must be at least 0 and less than 1, e.g. 0.1')
+
+
+def class_ids(classes, known):
+  """The labels of `classes` among the names `known`, in the order asked for; () means all of them.
+
+  Raises BadInput for an unknown name (the nearest ones are listed), a name given twice, or a single class.
+  """
+  if not classes:
+    return list(range(len(known)))
+  for name in classes:
+    choose(name, known, 'class')
+  if len(set(classes)) < len(classes) or len(classes) < 2:
+    raise BadInput(f'data.classes={tuple(classes)} must name two or more different classes')
+  return [known.index(name) for name in classes]

@@ -1,0 +1,19 @@
+"""The one exception that a person is meant to read."""
+import difflib
+
+
+class BadInput(ValueError):
+  """Something the user gave cannot work; the message carries the value and the way out.
+
+  The commands print it as one line and exit with status 2. Anything else that is raised is a bug of
+  ours and keeps its traceback.
+  """
+
+
+def choose(name, known, what):
+  """Returns `name` if it is one of `known`; else raises BadInput that lists the nearest ones."""
+  if name in known:
+    return name
+  near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+  hint = f'did you mean {" or ".join(near)}?' if near else f'known: {", ".join(known)}'
+  raise BadInput(f'{what} {name!r} is unknown; {hint}')

@@ -1,0 +1,125 @@
+"""What a config becomes before the first step: data, model, optimizer, and the compiled steps."""
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vit_jax import config as config_lib
+from vit_jax import cpu
+from vit_jax import evaluate
+from vit_jax import optim
+from vit_jax import progress
+from vit_jax import run
+from vit_jax import sharding
+from vit_jax import step as step_lib
+from vit_jax.data import load
+from vit_jax.data import pipeline
+from vit_jax.models import flops as flops_lib
+from vit_jax.models import variants
+from vit_jax.models import vit
+
+
+@dataclasses.dataclass
+class Job:
+  """What a config becomes before the first step: data, model, optimizer, and how long it takes."""
+  config: Any
+  data: Any
+  model: Any
+  mesh: Any
+  tx: Any
+  rate: Any  # step -> AdamW's learning rate
+  total_steps: int
+  eval_every: int  # steps
+
+  def create_state(self, key):
+    """A pure function: random key -> the state before the first step."""
+    return step_lib.create_state(self.model, self.tx, key, self.config.data.image_size)
+
+  def initial_state(self):
+    """The state before the first step, on every device of the mesh."""
+    create = jax.jit(self.create_state, out_shardings=sharding.replicated(self.mesh))
+    return create(jax.random.key(self.config.seed))
+
+  def abstract_state(self):
+    """Its shapes, dtypes and shardings; nothing is computed."""
+    whole = sharding.replicated(self.mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
+                        jax.eval_shape(self.create_state, jax.random.key(0)))
+
+  def describe(self, recipe, folder, start_step):
+    """One screen on what will be trained, from which step on, on what, and where it will be."""
+    config, data, model = self.config, self.data, self.model
+    size = config.data.image_size
+    sizes = [f'{progress.number(len(part))} {name}' for name, part in
+             (('train', data.train), ('validation', data.validation), ('test', data.test))]
+    names = ', '.join(data.class_names[:10]) + (', …' if len(data.class_names) > 10 else '')
+    params = vit.num_params(variants.abstract_params(model, size))
+    flops = flops_lib.flops_per_image(model, size)
+    optimizer = f'adamw {config.optim.lr:g}'
+    if config.optim.name == 'muon':
+      optimizer = f'muon {config.optim.muon_lr:g} beside {optimizer}'
+    device = jax.devices()[0]
+    kind = run.processor_name() if device.platform == 'cpu' else device.device_kind
+    return progress.table([
+        ('recipe', f'{recipe}, seed {config.seed}'),
+        ('data', f'{data.name}: {", ".join(sizes)} pictures of {size}×{size}; {len(data.class_names)} classes: {names}'),
+        ('model', f'{config.model.variant}: {progress.number(params)} parameters, '
+                  f'{variants.num_tokens(model, size)} tokens, {progress.number(flops)}FLOP a picture, '
+                  f'{jnp.dtype(model.dtype).name}'),
+        ('train', f'{self.total_steps} steps of {config.batch_size} pictures ({config.epochs:g} epochs), {optimizer}'
+                  + (f'; goes on after step {start_step}' if start_step else '')),
+        ('device', f'{self.mesh.size} × {device.platform} ({kind}), jax {jax.__version__}'),
+        ('run', str(folder)),
+    ])
+
+  def compiled_train_step(self, state):
+    """The train step, compiled for this state and the batches of the config."""
+    config = self.config
+    step = step_lib.make_train_step(
+        self.model, self.tx, num_classes=len(self.data.class_names), flip=config.augment.flip,
+        crop_padding=config.augment.crop_padding, label_smoothing=config.label_smoothing,
+        ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every)
+    whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
+    jitted = jax.jit(step, donate_argnums=0, in_shardings=(whole, split, whole), out_shardings=whole)
+    image = (config.batch_size, *self.data.train.images.shape[1:])
+    batch = {'image': jax.ShapeDtypeStruct(image, jnp.uint8),
+             'label': jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)}
+    return cpu.compile_fast(jitted, state, batch, jax.random.key(0))
+
+  def evaluator(self, params):
+    """Returns evaluate(params, source) -> metrics, compiled once for the evaluation batch of the config."""
+    devices = self.mesh.size
+    batch_size = math.ceil(self.config.eval_batch_size / devices) * devices
+    whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
+    step = evaluate.make_eval_step(self.model, flip=self.config.augment.flip)
+    image = (batch_size, *self.data.train.images.shape[1:])
+    batch = {'image': jax.ShapeDtypeStruct(image, jnp.uint8),
+             'label': jax.ShapeDtypeStruct((batch_size,), jnp.int32),
+             'mask': jax.ShapeDtypeStruct((batch_size,), jnp.bool)}
+    compiled = cpu.compile_fast(jax.jit(step, in_shardings=(whole, split), out_shardings=whole), params, batch)
+    return lambda params, source: evaluate.evaluate(
+        compiled, params, pipeline.eval_batches(source, batch_size=batch_size), self.mesh)
+
+
+def prepare(config, cache_dir):
+  """Checks a config and makes a Job of it; raises BadInput for whatever cannot work."""
+  config_lib.check(config)
+  mesh = sharding.make_mesh()
+  sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
+  sizes = config.model.to_dict()
+  build = lambda num_classes: variants.build(
+      sizes['variant'], num_classes=num_classes, image_size=config.data.image_size,
+      dtype=cpu.activation_dtype(config.dtype), **{k: v for k, v in sizes.items() if k != 'variant'})
+  build(2)  # Before the data, which may take longer to find fault with.
+  data = load.load(config.data.name, data_dir=config.data.dir, cache_dir=cache_dir, classes=config.data.classes,
+                   image_size=config.data.image_size, val_fraction=config.data.val_fraction)
+  model = build(len(data.class_names))
+  steps = lambda epochs: round(epochs * len(data.train) / config.batch_size)
+  total_steps = max(steps(config.epochs), 1)
+  tx, rate = optim.make_optimizer(
+      variants.abstract_params(model, config.data.image_size), name=config.optim.name, peak_lr=config.optim.lr,
+      muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay,
+      warmup_steps=steps(config.optim.warmup_epochs), total_steps=total_steps, grad_clip=config.optim.grad_clip)
+  return Job(config, data, model, mesh, tx, rate, total_steps, eval_every=max(steps(config.eval_epochs), 1))

@@ -1,0 +1,1 @@
+"""The models: everything between a picture and its logits."""

@@ -1,0 +1,106 @@
+"""A table: name -> sizes. `build` makes a checked model of a row.
+
+The first rows are published models, under their published names; the last are the reduced sizes that this
+project trains from scratch on small pictures. Any cell can be overridden by config
+(`--config.model.num_layers=3`).
+"""
+import math
+
+import jax
+import jax.numpy as jnp
+
+from vit_jax.errors import BadInput
+from vit_jax.errors import choose
+from vit_jax.models import vit
+
+# Sizes of the encoder: table 1 of the paper; Ti and S are Touvron et al.'s (2021).
+_SIZES = {
+    'Ti': dict(hidden_size=192, num_layers=12, num_heads=3, mlp_dim=768),
+    'S': dict(hidden_size=384, num_layers=12, num_heads=6, mlp_dim=1536),
+    'B': dict(hidden_size=768, num_layers=12, num_heads=12, mlp_dim=3072),
+    'L': dict(hidden_size=1024, num_layers=24, num_heads=16, mlp_dim=4096),
+    'H': dict(hidden_size=1280, num_layers=32, num_heads=16, mlp_dim=5120),
+}
+
+
+def _published(size, patch_size, **more):
+  return dict(_SIZES[size], patch_size=patch_size, **more)
+
+
+VARIANTS = {
+    'ViT-Ti_16': _published('Ti', 16),
+    'ViT-S_16': _published('S', 16),
+    'ViT-S_32': _published('S', 32),
+    'ViT-B_8': _published('B', 8),
+    'ViT-B_16': _published('B', 16),
+    'ViT-B_32': _published('B', 32),
+    'ViT-L_16': _published('L', 16, dropout_rate=0.1),
+    'ViT-L_32': _published('L', 32),
+    'ViT-H_14': _published('H', 14, dropout_rate=0.1),
+    'ViT-S_16-gap-norep': _published('S', 16, classifier='gap'),
+    'ViT-S_32-gap-norep': _published('S', 32, classifier='gap'),
+    'ViT-B_16-gap-norep': _published('B', 16, classifier='gap'),
+    'ViT-B_32-gap-norep': _published('B', 32, classifier='gap'),
+    # Hybrids: patch_size counts cells of the stem's feature map, which is 4, 16 or 32 times smaller.
+    'R+ViT-Ti_16': _published('Ti', 8, stem='resnet'),
+    'R26+ViT-S_32': _published('S', 1, stem='resnet', resnet_units=(2, 2, 2, 2)),
+    'R26+ViT-B_32': _published('B', 1, stem='resnet', resnet_units=(2, 2, 2, 2)),
+    'R50+ViT-B_16': _published('B', 1, stem='resnet', resnet_units=(3, 4, 9), dropout_rate=0.1),
+    'R50+ViT-L_32': _published('L', 1, stem='resnet', resnet_units=(3, 4, 6, 3), dropout_rate=0.1),
+    # Ours. With stem='conv' the patch embedding is a 3×3 convolution, and patch_size its stride.
+    'small-digits': dict(hidden_size=64, num_layers=2, num_heads=4, mlp_dim=128, patch_size=1, classifier='gap',
+                         posemb='sincos2d', stem='conv'),
+    'small-conv': dict(hidden_size=128, num_layers=2, num_heads=4, mlp_dim=256, patch_size=2, classifier='gap',
+                       posemb='sincos2d', stem='conv', stem_channels=(64,)),
+    'small-linear': dict(hidden_size=128, num_layers=4, num_heads=4, mlp_dim=256, patch_size=4),
+}
+
+
+def build(name, *, num_classes, image_size=None, dtype=jnp.float32, **overrides):
+  """Makes the VisionTransformer called `name`; `overrides` replace cells of its row (None leaves them).
+
+  With `image_size` (pixels) the model is also traced on one picture of that size, without computing
+  anything. Raises BadInput for an unknown name and for sizes that do not fit together.
+  """
+  sizes = dict(VARIANTS[choose(name, VARIANTS, 'model.variant')])
+  sizes.update({key: value for key, value in overrides.items() if value is not None})
+  choose(sizes.get('stem', 'linear'), ('linear', 'conv', 'resnet'), 'model.stem')
+  choose(sizes.get('classifier', 'token'), ('token', 'gap'), 'model.classifier')
+  choose(sizes.get('posemb', 'learned'), ('learned', 'sincos2d'), 'model.posemb')
+  for key in ('hidden_size', 'num_layers', 'num_heads', 'mlp_dim', 'patch_size'):
+    if sizes[key] < 1:
+      raise BadInput(f'model.{key}={sizes[key]} must be at least 1')
+  model = vit.VisionTransformer(num_classes=num_classes, dtype=dtype, **sizes)
+  vit.check_heads(model.hidden_size, model.num_heads)
+  if image_size is not None:
+    check_image_size(model, image_size)
+    abstract_params(model, image_size)
+  return model
+
+
+def stride(model):
+  """Pixels a token stands for along each side."""
+  stem = {'linear': 1, 'conv': 2 ** len(model.stem_channels),
+          'resnet': 4 * 2 ** max(len(model.resnet_units) - 1, 0)}[model.stem]
+  return stem * model.patch_size
+
+
+def check_image_size(model, image_size):
+  """Raises BadInput where `image_size` (pixels) does not divide into whole tokens, naming the nearest that does."""
+  pixels = stride(model)
+  if image_size < 1 or image_size % pixels:
+    near = max(round(image_size / pixels), 1) * pixels
+    patch = 'patch_size' if model.stem == 'linear' else f'what a token covers behind stem={model.stem!r},'
+    raise BadInput(f'image_size={image_size} is not a multiple of {patch} {pixels}; try image_size={near}')
+
+
+def abstract_params(model, image_size):
+  """The parameter tree as shapes and dtypes only: nothing is computed, no memory is taken."""
+  images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+  init = lambda images: model.init(jax.random.key(0), images, train=False)['params']
+  return jax.eval_shape(init, images)
+
+
+def num_tokens(model, image_size):
+  """Tokens of one picture in the encoder, T: the grid and, if there is one, the class token."""
+  return math.prod([image_size // stride(model)] * 2) + (model.classifier == 'token')

@@ -1,0 +1,86 @@
+"""What a person sees: one screen before training, a progress bar during it, the result after it."""
+import sys
+import textwrap
+import time
+
+import tqdm
+
+# Without a terminal, seconds between two plain lines.
+PLAIN_EVERY = 10.0
+
+
+def table(rows):
+  """Rows of (word, text) as aligned lines; long texts are wrapped under themselves."""
+  wrap = lambda text: textwrap.fill(text, 100, subsequent_indent=' ' * 10, break_on_hyphens=False,
+                                    break_long_words=False, initial_indent=' ' * 10)[10:]
+  return '\n'.join(f'{word:<10}{wrap(text)}' for word, text in rows)
+
+
+def duration(seconds):
+  """Seconds as a person says them: '42 s', '8 min 12 s', '3 h 05 min'."""
+  seconds = round(seconds)
+  minutes, rest = divmod(seconds, 60)
+  hours, minutes_rest = divmod(minutes, 60)
+  if hours:
+    return f'{hours} h {minutes_rest:02d} min'
+  return f'{minutes} min {rest:02d} s' if minutes else f'{seconds} s'
+
+
+def number(value):
+  """A number as a person reads it: '9,500', '349 k', '2.93 M', '35.1 G'."""
+  for unit, size in (('G', 1e9), ('M', 1e6), ('k', 1e5)):
+    if value >= size:
+      return f'{value / min(size, 1e3 if unit == "k" else size):.3g} {unit}'
+  return f'{value:,}'
+
+
+class Progress:
+  """A bar with images/s, loss, accuracy and ETA on a terminal; elsewhere a plain line every few seconds."""
+
+  def __init__(self, *, start_step, total_steps, batch_size, file=sys.stderr):
+    self.file = file
+    self.total_steps = total_steps
+    self.batch_size = batch_size
+    self.step = self.start_step = start_step
+    self.started = self.last_line = time.monotonic()
+    self.shown = {}
+    self.bar = tqdm.tqdm(total=total_steps, initial=start_step, unit='step', file=file, disable=not file.isatty(),
+                         dynamic_ncols=True, bar_format='{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt}'
+                         '{postfix}  left {remaining}')
+
+  def images_per_second(self):
+    """Training speed since this start."""
+    seconds = max(time.monotonic() - self.started, 1e-9)
+    return (self.step - self.start_step) * self.batch_size / seconds
+
+  def update(self, step, metrics, *, always=False):
+    """Shows the newest metrics of a step; `always` writes a plain line however short the time since the last."""
+    self.bar.update(step - self.step)
+    self.step = step
+    self.shown.update(metrics)
+    names = {'loss': 'loss {:.3f}', 'accuracy': 'acc {:.1%}', 'val_accuracy': 'val {:.1%}'}
+    texts = [text.format(self.shown[name]) for name, text in names.items() if name in self.shown]
+    speed = self.images_per_second()
+    self.bar.set_postfix_str(' · '.join([f'{speed:,.0f} images/s', *texts]))
+    if self.bar.disable and (always or time.monotonic() - self.last_line >= PLAIN_EVERY):
+      left = (self.total_steps - step) * self.batch_size / speed
+      print(f'step {step}/{self.total_steps} · {speed:,.0f} images/s · {" · ".join(texts)} · {duration(left)} left',
+            file=self.file, flush=True)
+      self.last_line = time.monotonic()
+
+  def close(self):
+    """Ends the bar, leaving its last state on the screen."""
+    self.bar.close()
+
+
+def describe_result(result):
+  """What result.json or an evaluation says, for a person."""
+  accuracy = f'accuracy {result["test_accuracy"]:.2%}'
+  if 'test_accuracy_flip' in result:
+    accuracy += f' ({result["test_accuracy_flip"]:.2%} averaged over the flipped picture)'
+  if 'test_top5' in result:
+    accuracy += f', top-5 {result["test_top5"]:.2%}'
+  rows = [('test', f'{accuracy}, loss {result["test_loss"]:.4f}, {result["test_count"]:,} pictures')]
+  if 'seconds' in result:
+    rows.append(('time', duration(result['seconds'])))
+  return table(rows)

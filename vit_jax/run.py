@@ -1,0 +1,179 @@
+"""The run folder: config, labels, preprocessing and weights, saved as one and loaded as one.
+
+    config.json       the recipe as it ran
+    model.json        what predicting needs: sizes of the model, class names, preprocessing
+    environment.json  one entry a start: command, versions, processor, devices
+    metrics.jsonl     one line a logged step
+    tensorboard/      the same numbers as TensorBoard events
+    checkpoints/      Orbax: the newest ones and the best on validation
+    result.json       written once, at the end
+"""
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from vit_jax import checkpoint
+from vit_jax import config as config_lib
+from vit_jax.errors import BadInput
+from vit_jax.models import vit
+
+PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
+            'tensorflow-cpu', 'tensorflow-datasets', 'ml-collections')
+
+
+def write_atomically(path, text):
+  """Writes a file whole or not at all: what was there before stays until the new text is on disk."""
+  partial = path.with_name(f'.{path.name}.{os.getpid()}')
+  partial.write_text(text, encoding='utf-8')
+  os.replace(partial, path)
+
+
+def processor_name():
+  """The processor as its maker calls it, where the system says so."""
+  try:
+    match = re.search(r'model name\s*:\s*(.+)', pathlib.Path('/proc/cpuinfo').read_text())
+  except OSError:
+    match = None
+  return match.group(1) if match else platform.processor() or platform.machine()
+
+
+def environment():
+  """What this start runs on: time, command, versions, processor, devices, and the git commit where there is one."""
+  versions = {}
+  for package in PACKAGES:
+    try:
+      versions[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      pass
+  git = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], capture_output=True, text=True,
+                       cwd=pathlib.Path(__file__).parent, check=False)
+  return {
+      'time': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+      'command': ' '.join(['python -m vit_jax.main', *sys.argv[1:]]),
+      'python': platform.python_version(),
+      'platform': platform.platform(),
+      'processor': processor_name(),
+      'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+      'devices': [str(device.device_kind) for device in jax.devices()],
+      'versions': versions,
+      'commit': git.stdout.strip() or None,
+  }
+
+
+class RunFolder:
+  """One run on disk: `open_run` checks that it may be used, `create` writes the first files."""
+
+  def __init__(self, path):
+    self.path = pathlib.Path(path)
+    self.metrics_path = self.path / 'metrics.jsonl'
+    self.result_path = self.path / 'result.json'
+
+  def create(self, config, model_description):
+    """Makes the folder, if it is new, with everything in it that training does not change."""
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+      write_atomically(self.path / 'config.json', config_lib.to_json(config))
+    except OSError as error:
+      raise BadInput(f'--workdir={self.path} cannot be written ({error.strerror}); name another folder') from None
+    self.write_json('model.json', model_description)
+    self.note_environment()
+
+  def read_json(self, name):
+    """The contents of one of the folder's JSON files; raises BadInput where it is missing or broken."""
+    try:
+      return json.loads((self.path / name).read_text(encoding='utf-8'))
+    except FileNotFoundError:
+      raise BadInput(f'{self.path} is not a run of vit_jax: {name} is missing') from None
+    except ValueError as error:
+      raise BadInput(f'{self.path / name} is damaged: {error}') from None
+
+  def write_json(self, name, value):
+    """Writes one of the folder's JSON files atomically."""
+    write_atomically(self.path / name, json.dumps(value, indent=2) + '\n')
+
+  def config(self):
+    """The config as it ran."""
+    self.read_json('config.json')
+    return config_lib.from_json((self.path / 'config.json').read_text(encoding='utf-8'))
+
+  def note_environment(self):
+    """Adds an entry for this start to environment.json."""
+    exists = (self.path / 'environment.json').exists()
+    starts = self.read_json('environment.json') if exists else []
+    self.write_json('environment.json', [*starts, environment()])
+
+  def metrics(self):
+    """All logged lines, oldest first; a line cut off by a kill is left out."""
+    if not self.metrics_path.exists():
+      return []
+    lines = []
+    for line in self.metrics_path.read_text(encoding='utf-8').splitlines():
+      try:
+        lines.append(json.loads(line))
+      except ValueError:
+        break
+    return lines
+
+  def rewind_metrics(self, step):
+    """Forgets the lines after `step`, which will be run again; returns the seconds that had passed by then."""
+    kept = [line for line in self.metrics() if line['step'] <= step]
+    write_atomically(self.metrics_path, ''.join(json.dumps(line) + '\n' for line in kept))
+    return kept[-1]['seconds'] if kept else 0.0
+
+  def log(self, line):
+    """Appends one line of metrics, a dict with at least 'step' and 'seconds'."""
+    with self.metrics_path.open('a', encoding='utf-8') as f:
+      f.write(json.dumps(line) + '\n')
+
+  def checkpoints(self, keep=1):
+    """The Orbax manager of the folder's checkpoints."""
+    return checkpoint.open_manager(self.path / 'checkpoints', keep=keep)
+
+
+def open_run(path, config):
+  """The run folder for a config, new or to be gone on with: -> RunFolder. Nothing is written yet.
+
+  Raises BadInput where the folder cannot be written, holds something else, or belongs to a run with another
+  config; each key that differs is named.
+  """
+  path = pathlib.Path(path).expanduser()
+  config_path = path / 'config.json'
+  if path.exists() and not path.is_dir():
+    raise BadInput(f'--workdir={path} is a file; name a folder')
+  if path.is_dir() and any(path.iterdir()) and not config_path.exists():
+    raise BadInput(f'--workdir={path} holds files but no run of vit_jax; name a new or empty folder')
+  if config_path.exists():
+    # Through JSON both ways, so that only values that really differ are seen to.
+    there, now = RunFolder(path).config(), config_lib.from_json(config_lib.to_json(config))
+    if lines := config_lib.differences(there, now):
+      raise BadInput(f'--workdir={path} belongs to a run with another config ({"; ".join(lines)}); name another '
+                     'folder, or give the old values')
+  existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+  if not os.access(existing, os.W_OK) or not existing.is_dir():
+    raise BadInput(f'--workdir={path} cannot be written (no permission to write to {existing}); name another folder')
+  return RunFolder(path)
+
+
+def describe_model(model, class_names, image_size):
+  """What predicting with these weights needs to know, as JSON-able data."""
+  sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)
+           if field.name not in ('parent', 'name', 'dtype')}
+  return {'sizes': sizes, 'dtype': jnp.dtype(model.dtype).name, 'class_names': list(class_names),
+          'preprocessing': {'image_size': image_size, 'resize': 'middle square, bicubic', 'range': [-1, 1]}}
+
+
+def model_from(description):
+  """The VisionTransformer that `describe_model` described."""
+  sizes = {key: tuple(value) if isinstance(value, list) else value
+           for key, value in description['sizes'].items()}
+  return vit.VisionTransformer(**sizes, dtype=jnp.dtype(description['dtype']))

@@ -1,0 +1,144 @@
+"""Training: read → step → metrics → checkpoint, and at the end the test. The step itself is in `step.py`."""
+import contextlib
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+
+from vit_jax import checkpoint
+from vit_jax import interrupt
+from vit_jax import job as job_lib
+from vit_jax import progress
+from vit_jax import run
+from vit_jax import sharding
+from vit_jax import tensorboard
+from vit_jax.data import pipeline
+from vit_jax.errors import BadInput
+from vit_jax.models import vit
+
+
+def check_finite(metrics, manager):
+  """Raises BadInput where a step went wrong, naming it and the checkpoint that is still good."""
+  if metrics['bad_step']:
+    manager.wait_until_finished()
+    good = manager.latest_step()
+    saved = f'the checkpoint of step {good} is good' if good else 'there is no checkpoint yet'
+    raise BadInput(f'the loss or its gradient was not finite at step {int(metrics["bad_step"])}; {saved}. Try a '
+                   'lower --config.optim.lr (and muon_lr), or a --config.optim.grad_clip, in a new --workdir')
+
+
+def train(config, workdir, *, recipe, cache_dir):
+  """Trains a config in a run folder, from its newest checkpoint on if it has one: -> result, or None if stopped.
+
+  The result is what `result.json` holds. The same config and machine give the same weights to the last bit,
+  however often the run was stopped on the way. Raises BadInput for what cannot work.
+  """
+  started = time.monotonic()
+  folder = run.open_run(workdir, config)
+  if folder.result_path.exists():
+    print(f'this run is finished already: {folder.path}')
+    return folder.read_json('result.json')
+  job = job_lib.prepare(config, cache_dir)
+  folder.create(config, run.describe_model(job.model, job.data.class_names, config.data.image_size))
+  with contextlib.closing(folder.checkpoints(config.keep)) as manager:
+    state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
+    print(job.describe(recipe, folder.path, start_step), flush=True)
+    print('compiling the train step …', flush=True)
+    state = state or job.initial_state()
+    evaluator = job.evaluator(state.ema)
+    clock = Clock(folder.rewind_metrics(start_step), started)
+    state = loop(job, folder, manager, state, start_step, evaluator, clock)
+    if state is None:
+      return None
+  result = finish(job, state, evaluator, clock, folder.metrics()[-1])
+  folder.write_json('result.json', result)
+  return result
+
+
+@dataclasses.dataclass
+class Clock:
+  """Seconds that a run has taken over all its starts, with loading and compiling."""
+  before: float  # of the starts before this one, up to the checkpoint that this one goes on from
+  started: float  # time.monotonic() at this start
+
+  def seconds(self):
+    """Seconds until now."""
+    return self.before + time.monotonic() - self.started
+
+
+def loop(job, folder, manager, state, start_step, evaluator, clock):
+  """The steps from `start_step` to the end: -> the last state, or None if a signal stopped it on the way."""
+  config = job.config
+  train_step = job.compiled_train_step(state)
+  key = jax.random.key(config.seed)
+  batches = pipeline.train_batches(job.data.train, batch_size=config.batch_size, seed=config.seed,
+                                   start_step=start_step)
+  # Unblocked collectives between several devices of one CPU can deadlock.
+  one_by_one = job.mesh.size > 1 and jax.default_backend() == 'cpu'
+  bar = progress.Progress(start_step=start_step, total_steps=job.total_steps, batch_size=config.batch_size)
+  writer = tensorboard.Writer(folder.path / 'tensorboard')
+  with contextlib.closing(bar), contextlib.closing(writer), interrupt.stop_on_signal() as stop:
+    for step in range(start_step + 1, job.total_steps + 1):
+      state, metrics = train_step(state, sharding.shard_batch(next(batches), job.mesh), key)
+      if one_by_one:
+        jax.block_until_ready(state)
+      last = step == job.total_steps
+      validate = last or step % job.eval_every == 0
+      if not (validate or stop['signal'] or step % config.log_every == 0):
+        continue
+      metrics = jax.device_get(metrics)  # the only host sync
+      check_finite(metrics, manager)
+      validation = {}
+      if validate and len(job.data.validation):
+        validation = evaluator(state.ema, job.data.validation)
+      line = log_line(job, step, metrics, validation, clock.seconds())
+      if validate or step % config.log_every == 0:
+        folder.log(line)
+        writer.write(step, line)
+      bar.update(step, line, always=validate)
+      if validate or stop['signal']:
+        checkpoint.save(manager, step, state, {'accuracy': validation['accuracy']} if validation else None)
+      if stop['signal'] and not last:
+        return None
+  return state
+
+
+def log_line(job, step, metrics, validation, seconds):
+  """One line of metrics.jsonl: plain numbers, the validation's with 'val_' before their names."""
+  line = {'step': step, 'epoch': step * job.config.batch_size / len(job.data.train),
+          'lr': float(job.rate(step - 1)), 'seconds': seconds}
+  line |= {name: float(metrics[name]) for name in ('loss', 'accuracy', 'grad_norm')}
+  return line | {f'val_{name}': value for name, value in validation.items()}
+
+
+def finish(job, state, evaluator, clock, last_line):
+  """Reads the test part, once, with the final weights: -> what result.json holds."""
+  test = evaluator(state.ema, job.data.test)
+  result = {f'test_{name}': value for name, value in test.items()}
+  result |= {name: value for name, value in last_line.items() if name.startswith('val_')}
+  return result | {
+      'num_params': vit.num_params(state.params),
+      'seconds': clock.seconds(),
+      'steps': job.total_steps,
+      'seed': job.config.seed,
+      'train_count': len(job.data.train),
+      'dtype': jnp.dtype(job.model.dtype).name,
+      'weights_sha256': checkpoint.digest(state.ema),
+  }
+
+
+def evaluate_run(workdir, *, cache_dir):
+  """Evaluates the newest weights of a run on its test part -> {'test_accuracy', …} as in result.json.
+
+  Raises BadInput where `workdir` holds no run or no whole checkpoint.
+  """
+  folder = run.RunFolder(workdir)
+  job = job_lib.prepare(folder.config(), cache_dir)
+  with contextlib.closing(folder.checkpoints()) as manager:
+    state, step = checkpoint.restore_latest(manager, job.abstract_state())
+  if state is None:
+    raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
+  print(f'weights of step {step} of {job.total_steps}')
+  test = job.evaluator(state.ema)(state.ema, job.data.test)
+  return {f'test_{name}': value for name, value in test.items()}

@@ -37,7 +37,8 @@ def test_crop_is_one_of_all_crops_and_each_offset_occurs(padding):
   images = random_images(400)
   cropped = np.asarray(augment.random_crop(jax.random.key(0), images, padding))
   assert cropped.dtype == np.uint8
-  offsets = [which(picture, crops(image, padding)) for picture, image in zip(cropped, images)]
+  offsets = [which(picture, crops(image, padding))
+             for picture, image in zip(cropped, images, strict=True)]
   assert set(offsets) == set(range((2 * padding + 1)**2))
 
 
@@ -45,7 +46,8 @@ def test_flip_mirrors_about_half():
   images = random_images(600)
   flipped = np.asarray(augment.random_flip(jax.random.key(0), images))
   assert flipped.dtype == np.uint8
-  mirrored = [which(picture, [image, image[:, ::-1]]) for picture, image in zip(flipped, images)]
+  mirrored = [which(picture, [image, image[:, ::-1]])
+              for picture, image in zip(flipped, images, strict=True)]
   assert 0.4 < np.mean(mirrored) < 0.6  # The standard deviation is 0.02.
 
 
@@ -68,7 +70,7 @@ def test_augment_makes_each_combination_of_crop_and_flip(flip, padding):
   images = random_images(400)
   got = augment.augment(jax.random.key(0), images, flip=flip, crop_padding=padding)
   seen = set()
-  for picture, image in zip(np.asarray(got), images):
+  for picture, image in zip(np.asarray(got), images, strict=True):
     candidates = scaled(crops(image, padding))
     if flip:
       candidates = np.concatenate([candidates, candidates[:, :, ::-1]])

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vit_jax import cpu
-from vit_jax import losses
+from vit_jax import cpu, losses
 from vit_jax.models import variants
 
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='tunes glibc only')
@@ -54,8 +53,8 @@ def test_keep_pages_says_no_elsewhere(monkeypatch):
 
 def small_vit(dtype):
   """A ViT's forward pass and its training gradient, with arguments for them."""
-  model = variants.build('small-linear', num_classes=3, num_layers=1, hidden_size=32, num_heads=2,
-                         mlp_dim=64, dtype=dtype)
+  model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=1, hidden_size=32,
+                         num_heads=2, mlp_dim=64, dtype=dtype)
   rng = np.random.default_rng(0)
   params = jax.tree.map(lambda leaf: 0.2 * rng.normal(size=leaf.shape).astype(np.float32),
                         variants.abstract_params(model, 16))
@@ -63,7 +62,7 @@ def small_vit(dtype):
   targets = np.eye(3, dtype=np.float32)[np.arange(8) % 3]
   infer = lambda params, images: model.apply({'params': params}, images, train=False)
   loss = lambda params, images: losses.cross_entropy(infer(params, images), targets).mean()
-  return dict(infer=infer, gradient=jax.grad(loss)), (params, images)
+  return {'infer': infer, 'gradient': jax.grad(loss)}, (params, images)
 
 
 @functools.cache

@@ -20,15 +20,15 @@ DECAYED = MATRICES | {'embedding/kernel', 'head/kernel'}
 @functools.cache
 def shapes():
   """The parameters of a real model: one block of width 8, two heads, MLP of 12."""
-  model = variants.build('small-linear', num_classes=3, num_layers=1, hidden_size=8, num_heads=2,
-                         mlp_dim=12)
+  model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=1, hidden_size=8,
+                         num_heads=2, mlp_dim=12)
   return variants.abstract_params(model, 8)
 
 
-def tree(seed):
-  """Random numbers in those shapes."""
+def tree(seed, size=1.0):
+  """Normal numbers times `size` in those shapes."""
   rng = np.random.default_rng(seed)
-  return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes())
+  return jax.tree.map(lambda leaf: size * rng.normal(size=leaf.shape).astype(np.float32), shapes())
 
 
 def flat(params):
@@ -38,8 +38,8 @@ def flat(params):
 
 def make(params, **changes):
   """make_optimizer with numbers that leave nothing out."""
-  settings = dict(name='adamw', peak_lr=0.01, muon_lr=0.05, weight_decay=0.1, warmup_steps=0,
-                  total_steps=100, grad_clip=0.0)
+  settings = {'name': 'adamw', 'peak_lr': 0.01, 'muon_lr': 0.05, 'weight_decay': 0.1,
+              'warmup_steps': 0, 'total_steps': 100, 'grad_clip': 0.0}
   return optim.make_optimizer(params, **{**settings, **changes})
 
 
@@ -71,7 +71,7 @@ def test_no_warmup_starts_at_the_peak():
 def test_three_steps_equal_adamw_in_closed_form(grad_clip):
   params = tree(0)
   # Large, then small: what the first step clips must be seen in the moments of the later ones.
-  gradients = [jax.tree.map(lambda x: x * size, tree(i + 1)) for i, size in enumerate((1, .01, .1))]
+  gradients = [tree(1, size=1.0), tree(2, size=0.01), tree(3, size=0.1)]
   tx, rate = make(params, grad_clip=grad_clip, warmup_steps=2, total_steps=10)
   state, step = tx.init(params), jax.jit(tx.update)
   p = {name: leaf.astype(np.float64) for name, leaf in flat(params).items()}
@@ -132,13 +132,13 @@ def test_muon_leaves_the_rest_to_adamw():
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(name='sgd'), "optim.name='sgd' is unknown; there are 'adamw' and 'muon'"),
-    (dict(peak_lr=-1.0), 'optim.lr=-1.0 must be'),
-    (dict(muon_lr=np.inf), 'optim.muon_lr=inf must be'),
-    (dict(weight_decay=np.nan), 'optim.weight_decay=nan must be'),
-    (dict(grad_clip=-0.5), 'optim.grad_clip=-0.5 must be'),
-    (dict(warmup_steps=100), '100 warm-up steps do not fit into 100 steps'),
-    (dict(warmup_steps=-1), '-1 warm-up steps'), (dict(total_steps=0), 'do not fit into 0 steps')])
+    ({'name': 'sgd'}, "optim.name='sgd' is unknown; there are 'adamw' and 'muon'"),
+    ({'peak_lr': -1.0}, 'optim.lr=-1.0 must be'),
+    ({'muon_lr': np.inf}, 'optim.muon_lr=inf must be'),
+    ({'weight_decay': np.nan}, 'optim.weight_decay=nan must be'),
+    ({'grad_clip': -0.5}, 'optim.grad_clip=-0.5 must be'),
+    ({'warmup_steps': 100}, '100 warm-up steps do not fit into 100 steps'),
+    ({'warmup_steps': -1}, '-1 warm-up steps'), ({'total_steps': 0}, 'do not fit into 0 steps')])
 def test_errors(change, message):
   with pytest.raises(BadInput, match=message):
     make(tree(0), **change)

@@ -46,8 +46,10 @@ def parse_flags(argv):
 
 def read_config():
   """The recipe with its overrides, or None where no recipe is named; raises BadInput where it cannot be read."""
+  config = _CONFIG.value
   try:
-    return _CONFIG.value
+    _ = config and config.seed  # A file that could not be loaded answers with its error.
+    return config
   except OSError:
     name = config_flags.get_config_filename(flags.FLAGS['config'])
     known = sorted(str(path) for path in pathlib.Path('configs').glob('*.py') if path.stem not in ('__init__', 'common'))

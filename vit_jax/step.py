@@ -69,7 +69,7 @@ def make_train_step(model, tx, *, num_classes, flip, crop_padding, label_smoothi
     ema = optax.incremental_update(params, state.ema, 1 - decay)
 
     step = state.step + 1
-    new = {'loss': out['loss'], 'accuracy': out['accuracy'], 'grad_norm': optax.global_norm(out['grads'])}
+    new = {'loss': out['loss'], 'accuracy': out['accuracy'], 'grad_norm': optax.tree.norm(out['grads'])}
     steps_before = state.step % log_every
     sums = {name: jnp.where(steps_before == 0, 0.0, state.sums[name]) + new[name] for name in new}
     finite = jnp.isfinite(new['loss']) & jnp.isfinite(new['grad_norm'])

@@ -72,6 +72,7 @@ def test_patchify_suggests_a_size_that_works(size):
   with pytest.raises(BadInput, match=f'image_size={bad} .*patch_size=4') as error:
     stem.patchify(random_array(1, *size, 3), 4)
   good = int(re.search(r'try image_size=(\d+)$', str(error.value)).group(1))
+  assert good > 0
   assert stem.patchify(random_array(1, good, good, 3), 4).shape == (1, (good // 4)**2, 48)
 
 

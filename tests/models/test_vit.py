@@ -91,6 +91,8 @@ def test_bfloat16_model_is_near_float32_and_keeps_its_parameters():
   assert logits.dtype == jnp.float32
   # Each rounding to bfloat16 costs up to 0.4 %; two blocks of them stay within 3 %.
   assert_relative(logits, recorded['logits'], 0.03)
+  features = forward(model.clone(num_classes=0), params, recorded['image'])
+  assert features.dtype == jnp.float32
 
 
 def test_fresh_head_knows_nothing():

@@ -74,8 +74,8 @@ def prepared_builder(name, data_dir):
   logging.info('%s is not on disk; downloading it to %s', name, builder.data_dir)
   try:
     builder.download_and_prepare()
-  except (OSError, downloader.DownloadError) as error:
-    reason = str(error).splitlines()[0][:120]
+  except Exception as error:  # Each of a thousand sets fails in its own way, without a network or a manual download.
+    reason = f'{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}'
     raise BadInput(
         f'data.name={name!r} is not in {builder.data_dir} and could not be downloaded ({reason}); '
         f'copy the folder there from a machine that has it, name its place with --config.data.dir=…, or '

@@ -52,7 +52,6 @@ VARIANTS = {
                          posemb='sincos2d', stem='conv'),
     'small-conv': dict(hidden_size=128, num_layers=2, num_heads=4, mlp_dim=256, patch_size=2, classifier='gap',
                        posemb='sincos2d', stem='conv', stem_channels=(64,)),
-    'small-linear': dict(hidden_size=128, num_layers=4, num_heads=4, mlp_dim=256, patch_size=4),
 }
 
 

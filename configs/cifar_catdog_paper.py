@@ -1,0 +1,18 @@
+"""Cats against dogs with the paper's own front end: linear patches, class token, learned positions.
+
+    python -m vit_jax.main --config=configs/cifar_catdog_paper.py
+
+All else is as in cifar_catdog.py, so that the difference between the two is what a convolutional stem, fixed
+positions and pooling are worth when there are 10,000 pictures.
+"""
+from configs import cifar_catdog
+
+
+def get_config():
+  """The blocks of cifar_catdog.py behind 4×4-pixel patches."""
+  config = cifar_catdog.get_config()
+  config.model.stem = 'linear'
+  config.model.patch_size = 4
+  config.model.classifier = 'token'
+  config.model.posemb = 'learned'
+  return config

@@ -1,0 +1,122 @@
+"""Checkpoints against the arrays that were saved, whatever is done to the files in between."""
+import contextlib
+import hashlib
+import pathlib
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vit_jax import checkpoint
+from vit_jax.errors import BadInput
+
+# Orbax leaves coroutines behind when a read fails.
+pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+
+
+class State(struct.PyTreeNode):
+  step: jax.Array
+  weights: dict
+
+
+def make_state(step):
+  rng = np.random.default_rng(step)
+  weights = {'kernel': jnp.asarray(rng.normal(size=(40, 30)), jnp.float32),
+             'bias': jnp.asarray(rng.normal(size=30), jnp.bfloat16)}
+  return State(jnp.int32(step), weights)
+
+
+def assert_same(state, expected):
+  jax.tree.map(np.testing.assert_array_equal, state, expected)
+
+
+@contextlib.contextmanager
+def manager_of(folder, keep=2):
+  with contextlib.closing(checkpoint.open_manager(folder / 'checkpoints', keep=keep)) as manager:
+    yield manager
+
+
+def save_all(folder, steps, keep=10, accuracies=None):
+  with manager_of(folder, keep) as manager:
+    for step in steps:
+      metrics = {'accuracy': accuracies[step]} if accuracies else None
+      checkpoint.save(manager, step, make_state(step), metrics)
+    manager.wait_until_finished()
+    return sorted(manager.all_steps())
+
+
+def test_round_trip_is_exact(tmp_path):
+  save_all(tmp_path, [3, 7])
+  with manager_of(tmp_path) as manager:
+    state, step = checkpoint.restore_latest(manager, make_state(0))
+  assert step == 7
+  assert_same(state, make_state(7))
+
+
+def test_nothing_saved_yet(tmp_path):
+  with manager_of(tmp_path) as manager:
+    assert checkpoint.restore_latest(manager, make_state(0)) == (None, 0)
+
+
+def test_keeps_the_newest_and_the_best(tmp_path):
+  accuracies = {1: 0.5, 2: 0.9, 3: 0.6, 4: 0.7, 5: 0.8}
+  assert save_all(tmp_path, accuracies, keep=2, accuracies=accuracies) == [2, 4, 5]
+
+
+def damaged_files(folder, step):
+  """The files of a checkpoint that hold the arrays."""
+  files = [path for path in (folder / 'checkpoints' / str(step) / 'state').rglob('*') if path.is_file()]
+  return sorted(files, key=lambda path: -path.stat().st_size)
+
+
+def truncate(path):
+  path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+
+
+def flip_bit(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+
+
+@pytest.mark.parametrize('damage', [truncate, flip_bit, pathlib.Path.unlink])
+def test_damaged_checkpoint_is_left_out_and_kept_aside(tmp_path, damage, caplog):
+  save_all(tmp_path, [3, 7])
+  # The file of arrays, found by its size rather than by a name that Orbax may change.
+  damage(damaged_files(tmp_path, 7)[0])
+  with manager_of(tmp_path) as manager, caplog.at_level('WARNING'):
+    state, step = checkpoint.restore_latest(manager, make_state(0))
+    assert 'checkpoint 7 is damaged' in caplog.text
+    assert step == 3
+    assert_same(state, make_state(3))
+    # The step can be saved anew, and the damaged one is still there to be looked at.
+    checkpoint.save(manager, 7, make_state(7))
+    manager.wait_until_finished()
+    assert_same(checkpoint.restore_latest(manager, make_state(0))[0], make_state(7))
+  assert len(list((tmp_path / 'damaged').iterdir())) == 1
+
+
+def test_all_damaged_is_an_error_and_nothing_is_moved(tmp_path):
+  save_all(tmp_path, [3, 7])
+  for step in (3, 7):
+    truncate(damaged_files(tmp_path, step)[0])
+  with manager_of(tmp_path) as manager, pytest.raises(BadInput, match=r'none of the checkpoints .* \[3, 7\]'):
+    checkpoint.restore_latest(manager, make_state(0))
+  assert not (tmp_path / 'damaged').exists()
+
+
+def test_digest_of_a_known_tree():
+  expected = hashlib.sha256()
+  for name, array in (("['a']", np.arange(3, dtype=np.int32)), ("['b']['c']", np.ones((2, 1), np.float32))):
+    expected.update(f'{name} {array.dtype} {array.shape}\n'.encode() + array.tobytes())
+  tree = {'b': {'c': jnp.ones((2, 1))}, 'a': jnp.arange(3)}
+  assert checkpoint.digest(tree) == expected.hexdigest()
+
+
+@pytest.mark.parametrize('other', [
+    {'a': np.zeros((2, 3), np.float32)}, {'b': np.zeros((3, 2), np.float32)}, {'a': np.zeros((3, 2), np.int32)},
+    {'a': np.full((3, 2), -0.0, np.float32)}])
+def test_digest_sees_names_shapes_dtypes_and_bits(other):
+  assert checkpoint.digest({'a': np.zeros((3, 2), np.float32)}) != checkpoint.digest(other)

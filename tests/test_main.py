@@ -1,0 +1,74 @@
+"""The command line: help that helps, and one line for each mistake."""
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from configs import cifar_catdog
+from configs import digits
+from vit_jax import job
+from vit_jax.errors import BadInput
+
+ROOT = pathlib.Path(__file__).parent.parent
+DIGITS = '--config=configs/digits.py'
+
+
+def main(*flags):
+  return subprocess.run([sys.executable, '-m', 'vit_jax.main', *flags], cwd=ROOT, text=True, capture_output=True,
+                        check=False)
+
+
+def test_help_is_readable():
+  process = main('--help')
+  for text in ('python -m vit_jax.main --config=', '--workdir', '--cache_dir', '--[no]evaluate'):
+    assert text in process.stdout
+  assert process.stderr == ''
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    ([], 'nothing to train; name a recipe, e.g. --config=configs/digits.py'),
+    (['--config=configs/nope.py'], '--config=configs/nope.py does not exist; there are configs/cifar_catdog.py'),
+    ([DIGITS, '--config.optim.lrr=1'], "unknown config key 'lrr'; did you mean 'lr'?"),
+    ([DIGITS, '--config.optin.lr=1'], "unknown config key 'optin'; did you mean 'optim'?"),
+    ([DIGITS, '--config.seed=one'], "invalid literal for int() with base 10: 'one'"),
+    ([DIGITS, '--worckdir=x'], "Unknown command line flag 'worckdir'. Did you mean: workdir"),
+    ([DIGITS, 'x'], "unexpected argument 'x'"),
+    (['--evaluate'], 'name a run folder with --workdir'),
+    (['--evaluate', '--workdir=no_such_run'], 'no_such_run is not a run of vit_jax'),
+])
+def test_a_mistake_is_one_line(flags, message):
+  process = main(*flags)
+  assert process.returncode == 2
+  assert message in process.stderr
+  assert process.stderr.startswith('error: ') and process.stderr.count('\n') == 1
+  assert not (ROOT / 'no_such_run').exists()
+
+
+def changed(config, **changes):
+  with config.unlocked():
+    config.update_from_flattened_dict(changes)
+  return config
+
+
+@pytest.mark.parametrize(('key', 'value', 'message'), [
+    ('model.variant', 'ViT-B16', 'did you mean ViT-B_16'),
+    ('model.num_heads', 5, 'num_heads=5 does not divide hidden_size=64; these do: 1, 2, 4'),
+    ('model.patch_size', 3, 'image_size=8 is not a multiple of'),
+    ('data.classes', ('0', '11'), "class '11' is unknown; did you mean"),
+    ('data.name', 'digit', 'did you mean digits'),
+    ('batch_size', 0, 'batch_size=0 must be a finite number greater than 0'),
+    ('dtype', 'float16', "dtype='float16' is unknown"),
+    ('optim.name', 'adam', "optim.name='adam' is unknown"),
+    ('epochs', 1.0, '40 warm-up steps do not fit into 20 steps'),
+])
+def test_a_recipe_that_cannot_work_is_refused_before_training(key, value, message, tmp_path):
+  with pytest.raises(BadInput) as error:
+    job.prepare(changed(digits.get_config(), **{key: value}), tmp_path)
+  assert message in str(error.value)
+
+
+def test_patch_size_is_checked_before_the_data_is_looked_for(tmp_path):
+  config = changed(cifar_catdog.get_config(), **{'data.image_size': 30, 'data.dir': str(tmp_path)})
+  with pytest.raises(BadInput, match='image_size=30 is not a multiple of .* 4; try image_size='):
+    job.prepare(config, tmp_path)

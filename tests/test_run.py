@@ -1,0 +1,101 @@
+"""The run folder: what is written can be read, and nobody's files are touched."""
+import json
+
+import pytest
+
+from configs import digits
+from vit_jax import run
+from vit_jax.errors import BadInput
+from vit_jax.models import variants
+
+
+@pytest.fixture
+def config():
+  return digits.get_config()
+
+
+def create(path, config):
+  model = variants.build('small-digits', num_classes=10, image_size=8)
+  folder = run.open_run(path, config)
+  folder.create(config, run.describe_model(model, '0123456789', 8))
+  return folder
+
+
+def test_opening_writes_nothing(tmp_path, config):
+  run.open_run(tmp_path / 'new', config)
+  assert not (tmp_path / 'new').exists()
+
+
+def test_config_and_model_come_back(tmp_path, config):
+  folder = create(tmp_path / 'new', config)
+  assert folder.config().to_dict() == config.to_dict()
+  assert folder.config().is_locked
+  model = run.model_from(folder.read_json('model.json'))
+  assert model == variants.build('small-digits', num_classes=10)
+
+
+def test_environment_gets_an_entry_a_start(tmp_path, config):
+  folder = create(tmp_path / 'new', config)
+  create(tmp_path / 'new', config)
+  starts = folder.read_json('environment.json')
+  assert len(starts) == 2
+  assert starts[0]['versions']['jax'] and starts[0]['devices'] and starts[0]['processor']
+
+
+def test_another_config_is_refused_and_each_key_named(tmp_path, config):
+  create(tmp_path / 'new', config)
+  config.optim.lr = 0.5
+  config.seed = 3
+  with pytest.raises(BadInput, match=r'optim\.lr: 0\.003 there, 0\.5 now; seed: 0 there, 3 now'):
+    run.open_run(tmp_path / 'new', config)
+  assert json.loads((tmp_path / 'new' / 'config.json').read_text())['seed'] == 0
+
+
+def test_foreign_folder_is_refused_and_left_alone(tmp_path, config):
+  (tmp_path / 'thesis.tex').write_text('mine')
+  with pytest.raises(BadInput, match='holds files but no run'):
+    run.open_run(tmp_path, config)
+  assert [path.name for path in tmp_path.iterdir()] == ['thesis.tex']
+
+
+def test_file_in_place_of_a_folder(tmp_path, config):
+  (tmp_path / 'file').write_text('mine')
+  with pytest.raises(BadInput, match='is a file'):
+    run.open_run(tmp_path / 'file', config)
+  with pytest.raises(BadInput, match='cannot be written'):
+    run.open_run(tmp_path / 'file' / 'below', config)
+
+
+def test_unwritable_folder(tmp_path, config, monkeypatch):
+  # Root may write anywhere, so the answer of the system is made up.
+  monkeypatch.setattr(run.os, 'access', lambda path, mode: False)
+  with pytest.raises(BadInput, match='no permission to write'):
+    run.open_run(tmp_path / 'new', config)
+
+
+def test_reading_what_is_no_run(tmp_path):
+  with pytest.raises(BadInput, match=r'is not a run of vit_jax: config\.json is missing'):
+    run.RunFolder(tmp_path).config()
+  (tmp_path / 'config.json').write_text('{"seed": ')
+  with pytest.raises(BadInput, match=r'config\.json is damaged'):
+    run.RunFolder(tmp_path).config()
+
+
+def test_rewinding_forgets_later_lines_and_half_ones(tmp_path):
+  folder = run.RunFolder(tmp_path)
+  assert folder.rewind_metrics(0) == 0.0
+  for step in (10, 20, 30):
+    folder.log({'step': step, 'seconds': step / 10})
+  with folder.metrics_path.open('a') as f:
+    f.write('{"step": 40, "sec')  # A kill in the middle of a line.
+  assert folder.rewind_metrics(20) == 2.0
+  assert folder.metrics() == [{'step': 10, 'seconds': 1.0}, {'step': 20, 'seconds': 2.0}]
+
+
+def test_atomic_writing_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
+  path = tmp_path / 'result.json'
+  run.write_atomically(path, 'old')
+  monkeypatch.setattr(run.os, 'replace', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
+  with pytest.raises(OSError, match='disk full'):
+    run.write_atomically(path, 'new')
+  assert path.read_text() == 'old'

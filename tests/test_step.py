@@ -1,0 +1,102 @@
+"""The train step against a plain computation of the same update."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vit_jax import step as step_lib
+from vit_jax.models import variants
+
+OPTIONS = dict(num_classes=10, flip=False, crop_padding=0, label_smoothing=0.1, ema_decay=0.9, accum_steps=1,
+               log_every=2)
+B = 8
+
+
+@pytest.fixture(scope='module')
+def model():
+  return variants.build('small-digits', num_classes=10, image_size=8, hidden_size=16, mlp_dim=32, num_layers=1)
+
+
+@pytest.fixture(scope='module')
+def batches():
+  rng = np.random.default_rng(0)
+  return [{'image': rng.integers(0, 256, (B, 8, 8, 3), np.uint8), 'label': rng.integers(0, 10, B).astype(np.int32)}
+          for _ in range(4)]
+
+
+def run_steps(model, tx, batches, **options):
+  """All states and metrics of a few steps, the state before them first."""
+  step = jax.jit(step_lib.make_train_step(model, tx, **{**OPTIONS, **options}))
+  states, metrics = [step_lib.create_state(model, tx, jax.random.key(0), 8)], []
+  for batch in batches:
+    state, line = step(states[-1], batch, jax.random.key(1))
+    states.append(state)
+    metrics.append(line)
+  return states, metrics
+
+
+def plain_loss(model, params, batch):
+  """Smoothed cross-entropy, written out: -Σ t log p with t = 0.91 for the label and 0.01 for the others."""
+  logits = model.apply({'params': params}, batch['image'] / np.float32(127.5) - 1, train=False)
+  targets = jnp.where(jnp.arange(10) == batch['label'][:, None], 0.91, 0.01)
+  return -(targets * (logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True))).sum(-1).mean()
+
+
+def assert_close(a, b, rtol=1e-4, atol=1e-6):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
+
+
+def test_is_gradient_descent_with_a_running_mean(model, batches):
+  states, metrics = run_steps(model, optax.sgd(0.5), batches)
+  params = ema = states[0].params
+  totals = []
+  for i, batch in enumerate(batches):
+    loss, grads = jax.value_and_grad(lambda p, batch=batch: plain_loss(model, p, batch))(params)
+    params = jax.tree.map(lambda p, g: p - 0.5 * g, params, grads)
+    decay = min(0.9, (1 + i) / (10 + i))
+    ema = jax.tree.map(lambda e, p, d=decay: d * e + (1 - d) * p, ema, params)
+    totals.append(float(loss))
+    # Lines of metrics are means since the last multiple of log_every = 2.
+    assert metrics[i]['loss'] == pytest.approx(np.mean(totals[i // 2 * 2:]), rel=1e-4)
+  assert_close(states[-1].params, params)
+  assert_close(states[-1].ema, ema)
+  assert int(states[-1].step) == 4
+
+
+def test_first_loss_is_ln_k(model, batches):
+  _, metrics = run_steps(model, optax.sgd(0.5), batches[:1])
+  assert metrics[0]['loss'] == pytest.approx(np.log(10), rel=1e-6)
+
+
+def test_without_averaging_ema_is_the_weights(model, batches):
+  states, _ = run_steps(model, optax.sgd(0.5), batches, ema_decay=0.0)
+  assert_close(states[-1].ema, states[-1].params, rtol=0, atol=0)
+
+
+def test_accumulation_is_the_whole_batch(model, batches):
+  whole, whole_metrics = run_steps(model, optax.sgd(0.5), batches)
+  parts, parts_metrics = run_steps(model, optax.sgd(0.5), batches, accum_steps=4)
+  assert_close(parts[-1].params, whole[-1].params)
+  assert_close(parts_metrics, whole_metrics)
+
+
+def test_randomness_is_a_function_of_key_and_step(model, batches):
+  tx = optax.sgd(0.5)
+  step = jax.jit(step_lib.make_train_step(model, tx, **{**OPTIONS, 'flip': True, 'crop_padding': 2}))
+  states, _ = run_steps(model, tx, batches, flip=True, crop_padding=2)
+  # From the middle on, with nothing but the state: the same end to the last bit.
+  state = states[2]
+  for batch in batches[2:]:
+    state, _ = step(state, batch, jax.random.key(1))
+  assert_close(state.params, states[-1].params, rtol=0, atol=0)
+  other, _ = step(states[2], batches[2], jax.random.key(2))
+  assert not np.array_equal(other.params['head']['kernel'], states[3].params['head']['kernel'])
+
+
+def test_first_bad_step_is_remembered(model, batches):
+  tx = optax.chain(optax.sgd(0.5), optax.stateless(
+      lambda updates, _: jax.tree.map(lambda u: u * jnp.inf, updates)))
+  states, metrics = run_steps(model, tx, batches)  # The first update is infinite, so the second loss is NaN.
+  assert [int(line['bad_step']) for line in metrics] == [0, 2, 2, 2]
+  assert int(states[-1].bad_step) == 2

@@ -1,0 +1,138 @@
+"""Training end to end on digits, as a user runs it: kill it, stop it, break it, and go on."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+COMMAND = [sys.executable, '-m', 'vit_jax.main', '--config=configs/digits.py', '--config.epochs=4.0',
+           '--config.eval_epochs=0.5', '--config.log_every=5', '--config.optim.warmup_epochs=1.0']
+EPOCHS = 4.0
+
+
+def start(workdir, *flags):
+  return subprocess.Popen([*COMMAND, f'--workdir={workdir}', *flags], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process):
+  out, err = process.communicate(timeout=300)
+  return process.returncode, out, err
+
+
+def metrics(workdir):
+  path = workdir / 'metrics.jsonl'
+  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def without_time(line):
+  return {key: value for key, value in line.items() if key != 'seconds'}
+
+
+def wait_for_checkpoint(workdir, process, number):
+  """Until so many checkpoints have been written, or the run has ended."""
+  checkpoints = workdir / 'checkpoints'
+  while process.poll() is None:
+    if len([path for path in checkpoints.glob('*') if path.name.isdigit()]) >= number:
+      return
+    time.sleep(0.02)
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+  """A run that was never stopped, and what it printed."""
+  workdir = tmp_path_factory.mktemp('train') / 'whole'
+  status, out, err = finish(start(workdir))
+  assert status == 0, err
+  return workdir, out, err
+
+
+def result(workdir):
+  return json.loads((workdir / 'result.json').read_text())
+
+
+@pytest.mark.slow
+def test_learns_and_leaves_a_folder_that_stands_alone(uninterrupted):
+  workdir, out, err = uninterrupted
+  found = result(workdir)
+  assert found['test_accuracy'] > 0.6  # Four epochs of fifteen; a guess would be 0.1.
+  assert found['test_count'] == 359
+  assert found['steps'] == round(EPOCHS * found['train_count'] / 64)
+  lines = metrics(workdir)
+  assert lines[-1]['step'] == found['steps'] and len({line['step'] for line in lines}) == len(lines)
+  assert lines[-1]['loss'] < lines[0]['loss']
+  for name in ('config.json', 'model.json', 'environment.json', 'checkpoints', 'tensorboard'):
+    assert (workdir / name).exists()
+  assert '1,295 train' in out and f'{found["test_accuracy"]:.2%}' in out
+  # Without a terminal: plain lines, and nothing that another library has to say.
+  assert all(line.startswith('step ') for line in err.splitlines()), err
+
+
+@pytest.mark.slow
+def test_killed_runs_end_bit_identical(uninterrupted, tmp_path):
+  workdir = tmp_path / 'killed'
+  for number in (1, 2):
+    process = start(workdir)
+    wait_for_checkpoint(workdir, process, number)
+    process.send_signal(signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+    assert not (workdir / 'result.json').exists()
+  status, out, err = finish(start(workdir))
+  assert status == 0, err
+  assert 'goes on after step' in out
+  assert result(workdir)['weights_sha256'] == result(uninterrupted[0])['weights_sha256']
+  assert list(map(without_time, metrics(workdir))) == list(map(without_time, metrics(uninterrupted[0])))
+  assert len(json.loads((workdir / 'environment.json').read_text())) == 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted, tmp_path):
+  workdir = tmp_path / 'stopped'
+  process = start(workdir)
+  wait_for_checkpoint(workdir, process, 1)
+  process.send_signal(signal.SIGINT)
+  status, out, err = finish(process)
+  assert status == 130, err
+  assert 'python -m vit_jax.main --config=configs/digits.py' in out and str(workdir) in out
+  assert 'Traceback' not in err
+  status, out, err = finish(start(workdir))
+  assert status == 0, err
+  assert result(workdir)['weights_sha256'] == result(uninterrupted[0])['weights_sha256']
+
+
+@pytest.mark.slow
+def test_finished_run_is_not_run_again_and_can_be_evaluated(uninterrupted):
+  workdir, _, _ = uninterrupted
+  before = (workdir / 'metrics.jsonl').read_bytes()
+  status, out, _ = finish(start(workdir))
+  assert status == 0 and 'finished already' in out
+  assert (workdir / 'metrics.jsonl').read_bytes() == before
+  evaluated = subprocess.run([sys.executable, '-m', 'vit_jax.main', '--evaluate', f'--workdir={workdir}'], cwd=ROOT,
+                             text=True, capture_output=True, check=True)
+  assert f'accuracy {result(workdir)["test_accuracy"]:.2%}' in evaluated.stdout
+
+
+@pytest.mark.slow
+def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+  # Huge steps of AdamW: the weights overflow soon after the warm-up has begun.
+  status, _, err = finish(start(tmp_path / 'nan', '--config.optim.name=adamw', '--config.optim.lr=1e30'))
+  assert status == 2
+  assert 'not finite at step' in err and 'Traceback' not in err
+  assert not (tmp_path / 'nan' / 'result.json').exists()
+  for path in (tmp_path / 'nan' / 'checkpoints').glob('[0-9]*'):
+    bad_step = int(err.split('not finite at step ')[1].split(';')[0])
+    assert int(path.name) < bad_step
+
+
+@pytest.mark.slow
+def test_changed_config_is_refused(uninterrupted):
+  workdir, _, _ = uninterrupted
+  process = subprocess.run([*COMMAND, f'--workdir={workdir}', '--config.optim.lr=0.5'], cwd=ROOT, text=True,
+                           capture_output=True, check=False, env=dict(os.environ))
+  assert process.returncode == 2
+  assert 'optim.lr: 0.003 there, 0.5 now' in process.stderr

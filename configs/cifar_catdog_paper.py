@@ -15,4 +15,5 @@ def get_config():
   config.model.patch_size = 4
   config.model.classifier = 'token'
   config.model.posemb = 'learned'
+  config.model.conv_positions = False
   return config

@@ -47,6 +47,8 @@ def get_config():
   model.classifier = config_dict.placeholder(str)
   # 'learned' positions, or fixed 2-D sine-cosine ones: 'sincos2d'.
   model.posemb = config_dict.placeholder(str)
+  # Besides, a 3×3 depthwise convolution over the grid of tokens before each block (Chu et al. 2021).
+  model.conv_positions = config_dict.placeholder(bool)
   # Features of the pre_logits layer; 0 leaves the layer out.
   model.representation_size = config_dict.placeholder(int)
   # Dropout in the MLPs, after attention and after the positions.

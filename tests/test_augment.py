@@ -78,10 +78,11 @@ def test_augment_makes_each_combination_of_crop_and_flip(flip, padding):
   assert len(seen) == (2 * padding + 1)**2 * (2 if flip else 1)
 
 
-def test_the_key_alone_decides():
+@pytest.mark.parametrize('flip, padding', [(True, 0), (False, 2)])
+def test_the_key_alone_decides(flip, padding):
   images = random_images(16)
   run = lambda seed, f=augment.augment: f(
-      jax.random.key(seed), images, flip=True, crop_padding=2)
+      jax.random.key(seed), images, flip=flip, crop_padding=padding)
   np.testing.assert_array_equal(run(0), run(0))
   jitted = jax.jit(augment.augment, static_argnames=('flip', 'crop_padding'))
   np.testing.assert_allclose(run(0, jitted), run(0), atol=1e-6)

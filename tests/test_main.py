@@ -70,5 +70,5 @@ def test_a_recipe_that_cannot_work_is_refused_before_training(key, value, messag
 
 def test_patch_size_is_checked_before_the_data_is_looked_for(tmp_path):
   config = changed(cifar_catdog.get_config(), **{'data.image_size': 30, 'data.dir': str(tmp_path)})
-  with pytest.raises(BadInput, match='image_size=30 is not a multiple of .* 4; try image_size='):
+  with pytest.raises(BadInput, match=r'image_size=30 is not a multiple of .* 4; try image_size='):
     job.prepare(config, tmp_path)

@@ -19,9 +19,9 @@ DECAYED = MATRICES | {'embedding/kernel', 'head/kernel'}
 
 @functools.cache
 def shapes():
-  """The parameters of a real model: one block of width 8, two heads, MLP of 12."""
+  """The parameters of a real model: one block of width 8, two heads, MLP of 32."""
   model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=1, hidden_size=8,
-                         num_heads=2, mlp_dim=12)
+                         num_heads=2, mlp_dim=32)
   return variants.abstract_params(model, 8)
 
 
@@ -109,9 +109,9 @@ def as_matrix(name, leaf):
 
 def test_muon_orthogonalises_the_matrices_of_the_blocks():
   params, gradients = tree(0), flat(tree(1))
-  for name in MATRICES:  # Singular values from 1 to 3: no direction too weak for five iterations.
+  for name in MATRICES:  # Singular values far apart, but none too weak for five iterations.
     u, _, vt = np.linalg.svd(as_matrix(name, gradients[name]), full_matrices=False)
-    gradients[name] = (u * np.linspace(1, 3, u.shape[1]) @ vt).reshape(gradients[name].shape)
+    gradients[name] = (u * np.geomspace(1, 20, u.shape[1]) @ vt).reshape(gradients[name].shape)
   updates = first_update(params, traverse_util.unflatten_dict(gradients, sep='/'), name='muon',
                          weight_decay=0.0)
   for name in MATRICES:

@@ -64,7 +64,8 @@ class Job:
     kind = run.processor_name() if device.platform == 'cpu' else device.device_kind
     return progress.table([
         ('recipe', f'{recipe}, seed {config.seed}'),
-        ('data', f'{data.name}: {", ".join(sizes)} pictures of {size}×{size}; {len(data.class_names)} classes: {names}'),
+        ('data', f'{data.name}: {", ".join(sizes)} pictures of {size}×{size}; '
+                 f'{len(data.class_names)} classes: {names}'),
         ('model', f'{config.model.variant}: {progress.number(params)} parameters, '
                   f'{variants.num_tokens(model, size)} tokens, {progress.number(flops)}FLOP a picture, '
                   f'{jnp.dtype(model.dtype).name}'),

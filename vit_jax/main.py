@@ -52,8 +52,9 @@ def read_config():
     return config
   except OSError:
     name = config_flags.get_config_filename(flags.FLAGS['config'])
-    known = sorted(str(path) for path in pathlib.Path('configs').glob('*.py') if path.stem not in ('__init__', 'common'))
-    raise BadInput(f'--config={name} does not exist; there are {", ".join(known) or "no recipes in ./configs"}') from None
+    recipes = sorted(path for path in pathlib.Path('configs').glob('*.py') if path.stem not in ('__init__', 'common'))
+    known = ', '.join(map(str, recipes)) or 'no recipes in ./configs'
+    raise BadInput(f'--config={name} does not exist; there are {known}') from None
 
 
 def train(config, recipe, workdir, cache_dir):

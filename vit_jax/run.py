@@ -58,7 +58,7 @@ def environment():
   git = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], capture_output=True, text=True,
                        cwd=pathlib.Path(__file__).parent, check=False)
   return {
-      'time': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+      'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
       'command': ' '.join(['python -m vit_jax.main', *sys.argv[1:]]),
       'python': platform.python_version(),
       'platform': platform.platform(),

@@ -1,6 +1,8 @@
 """One device path: a mesh over all devices, batches split on their first axis, everything else replicated."""
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
 
 from vit_jax.errors import BadInput
 

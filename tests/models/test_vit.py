@@ -190,3 +190,15 @@ def test_heads_must_divide_the_width():
   match = '(?m)num_heads=5 .*hidden_size=12; these do: 1, 2, 3, 4, 6, 12$'
   with pytest.raises(BadInput, match=match):
     shapes(vit.SelfAttention(5), random_tokens(1, 2, 12), train=False)
+
+
+@pytest.mark.parametrize('cls', [0, 1])
+def test_conv_positions_are_a_depthwise_convolution(cls):
+  tokens = random_tokens(2, cls + 12, 4)
+  module = vit.ConvPositions((3, 4))
+  params = random_params(module, tokens)
+  conv = nn.Conv(4, (3, 3), feature_group_count=4, use_bias=False)
+  grid = tokens[:, cls:].reshape(2, 3, 4, 4)
+  mixed = conv.apply({'params': {'kernel': params['kernel'][:, :, None]}}, grid).reshape(2, 12, 4)
+  expected = np.concatenate([tokens[:, :cls], tokens[:, cls:] + mixed], axis=1)
+  np.testing.assert_allclose(module.apply({'params': params}, tokens), expected, rtol=1e-5, atol=1e-5)

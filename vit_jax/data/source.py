@@ -9,7 +9,7 @@ from vit_jax.errors import choose
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """Some rows i64[N] of decoded pictures u8[M,S,S,3] (in memory or mapped from a file), with labels i32[M] in [0, K)."""
+  """Rows i64[N] of decoded pictures u8[M,S,S,3] (in memory or mapped from a file) with labels i32[M] in [0, K)."""
   images: np.ndarray
   all_labels: np.ndarray
   rows: np.ndarray

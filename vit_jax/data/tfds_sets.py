@@ -122,7 +122,7 @@ def decode(builder, split, image_key, label_key, ids, image_size, folder):
   import tensorflow_datasets as tfds
 
   raw = builder.as_dataset(split=split, decoders={image_key: tfds.decode.SkipDecoding()})
-  labels = np.array([label for label in raw.map(lambda x: x[label_key]).as_numpy_iterator()])
+  labels = np.array(list(raw.map(lambda x: x[label_key]).as_numpy_iterator()))
   labels = labels[np.isin(labels, ids)]
   np.save(folder / 'labels.npy', np.array([ids.index(label) for label in labels], np.int32))
 

@@ -30,10 +30,10 @@ def patchify(images, patch_size):
 
 def shifted_patches(x, kernel_size, stride):
   """Gathers each k×k neighbourhood with SAME padding: [B,H,W,C] -> [B,h,w,k*k*C], as a convolution sees it."""
-  b, h, w, c = x.shape
-  out = [-(-size // stride) for size in (h, w)]
+  sides = x.shape[1:3]
+  out = [-(-size // stride) for size in sides]
   pads = []
-  for size, n in zip((h, w), out):
+  for size, n in zip(sides, out, strict=True):
     pad = max((n - 1) * stride + kernel_size - size, 0)
     pads.append((pad // 2, pad - pad // 2))
   x = jnp.pad(x, ((0, 0), *pads, (0, 0)))

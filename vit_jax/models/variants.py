@@ -51,7 +51,7 @@ VARIANTS = {
     'small-digits': dict(hidden_size=64, num_layers=2, num_heads=4, mlp_dim=128, patch_size=1, classifier='gap',
                          posemb='sincos2d', stem='conv'),
     'small-conv': dict(hidden_size=128, num_layers=2, num_heads=4, mlp_dim=256, patch_size=2, classifier='gap',
-                       posemb='sincos2d', stem='conv', stem_channels=(64,)),
+                       posemb='sincos2d', conv_positions=True, stem='conv', stem_channels=(64,)),
 }
 
 

@@ -1,0 +1,94 @@
+"""What a person reads, by hand; time comes from a fake clock."""
+import io
+import types
+
+import pytest
+
+from vit_jax import progress
+
+
+@pytest.mark.parametrize('seconds, text', [
+    (0, '0 s'), (42.4, '42 s'), (59.6, '1 min 00 s'), (492, '8 min 12 s'), (3599.7, '1 h 00 min'),
+    (11_117, '3 h 05 min'), (100 * 3600, '100 h 00 min')])
+def test_duration(seconds, text):
+  assert progress.duration(seconds) == text
+
+
+@pytest.mark.parametrize('value, text', [
+    (0, '0'), (999, '999'), (9500, '9,500'), (99_999, '99,999'), (349_258, '349 k'), (999_400, '999 k'),
+    (999_900, '1 M'), (2_930_000, '2.93 M'), (86_567_656, '86.6 M'), (999_999_999, '1 G'), (35.1e9, '35.1 G'),
+    (4.2e12, '4,200 G')])
+def test_number(value, text):
+  assert progress.number(value) == text
+
+
+def test_table_is_aligned_and_wraps_under_itself():
+  path = '/a-long-path/' + 'x' * 110
+  text = progress.table([('data', 'short'), ('model', 'word ' * 30 + '8×8'), ('', 'more'), ('run', path)])
+  lines = text.splitlines()
+  assert lines[0] == 'data      short'
+  assert lines[1].startswith('model     word') and lines[2].startswith(' ' * 10 + 'word')
+  assert lines[3:] == ['          more', 'run       ' + path]  # a path is never cut: it is there to be copied
+  assert max(map(len, lines[:4])) <= 100
+  assert ' '.join(line[10:] for line in lines[1:3]) == 'word ' * 30 + '8×8'
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """A clock that stands still until it is told: clock.now = seconds."""
+  fake = types.SimpleNamespace(now=100.0)
+  fake.monotonic = lambda: fake.now
+  monkeypatch.setattr(progress, 'time', fake)
+  return fake
+
+
+class Terminal(io.StringIO):
+  """A file that says it is a terminal."""
+
+  def isatty(self):
+    """Always."""
+    return True
+
+
+def test_plain_lines_every_ten_seconds(clock):
+  file = io.StringIO()
+  bar = progress.Progress(start_step=40, total_steps=100, batch_size=32, file=file)
+  clock.now += 5
+  bar.update(50, {'loss': 2.5, 'accuracy': .125, 'step': 50, 'lr': .1})
+  assert file.getvalue() == ''
+  clock.now += 5
+  bar.update(60, {'loss': 2.25})
+  # 20 steps of 32 pictures in ten seconds; the other 40 take twice as long. Accuracy was last known at step 50.
+  first = 'step 60/100 · 64 images/s · loss 2.250 · acc 12.5% · 20 s left\n'
+  assert file.getvalue() == first
+  clock.now += 2
+  bar.update(84, {'loss': 1.0, 'accuracy': .5})
+  assert file.getvalue() == first
+  clock.now += 1
+  bar.update(92, {'loss': .5, 'accuracy': 1.0, 'val_accuracy': .75}, always=True)
+  assert file.getvalue() == first + 'step 92/100 · 128 images/s · loss 0.500 · acc 100.0% · val 75.0% · 2 s left\n'
+  bar.close()
+  assert file.getvalue().count('\n') == 2
+
+
+def test_bar_on_a_terminal(clock):
+  file = Terminal()
+  bar = progress.Progress(start_step=0, total_steps=10, batch_size=1000, file=file)
+  clock.now += 2
+  bar.update(4, {'loss': 1.5, 'accuracy': .25}, always=True)
+  bar.update(5, {'val_accuracy': .5})
+  bar.close()
+  last = file.getvalue().rstrip('\n').split('\r')[-1]
+  assert last.startswith(' 50% |') and 'step 5/10' in last
+  assert '2,500 images/s · loss 1.500 · acc 25.0% · val 50.0%' in last and 'left' in last
+  assert file.getvalue().count('\n') == 1  # one line, drawn over itself
+
+
+@pytest.mark.parametrize('result, lines', [
+    (dict(test_accuracy=.75, test_loss=.5, test_count=2000),
+     ['test      accuracy 75.00%, loss 0.5000, 2,000 pictures']),
+    (dict(test_accuracy=.98765, test_accuracy_flip=.5, test_top5=1.0, test_loss=1.23456, test_count=9, seconds=61),
+     ['test      accuracy 98.77% (50.00% averaged over the flipped picture), top-5 100.00%, loss 1.2346, 9',
+      '          pictures', 'time      1 min 01 s'])])
+def test_result(result, lines):
+  assert progress.describe_result(result).splitlines() == lines

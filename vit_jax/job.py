@@ -1,6 +1,7 @@
 """What a config becomes before the first step: data, model, optimizer, and the compiled steps."""
 import dataclasses
 import math
+import threading
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from vit_jax import cpu
 from vit_jax import evaluate
 from vit_jax import optim
 from vit_jax import progress
+from vit_jax import quiet
 from vit_jax import run
 from vit_jax import sharding
 from vit_jax import step as step_lib
@@ -32,6 +34,7 @@ class Job:
   rate: Any  # step -> AdamW's learning rate
   total_steps: int
   eval_every: int  # steps
+  eval_step: Any = None  # compiled when it is first needed
 
   def create_state(self, key):
     """A pure function: random key -> the state before the first step."""
@@ -84,29 +87,33 @@ class Job:
         ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every)
     whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(whole, split, whole), out_shardings=whole)
-    image = (config.batch_size, *self.data.train.images.shape[1:])
-    batch = {'image': jax.ShapeDtypeStruct(image, jnp.uint8),
-             'label': jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)}
-    return cpu.compile_fast(jitted, state, batch, jax.random.key(0))
+    return cpu.compile_fast(jitted, state, self.abstract_batch(config.batch_size), jax.random.key(0))
 
-  def evaluator(self, params):
-    """Returns evaluate(params, source) -> metrics, compiled once for the evaluation batch of the config."""
+  def abstract_batch(self, batch_size):
+    """The shapes and dtypes of a training batch."""
+    image = (batch_size, *self.data.train.images.shape[1:])
+    return {'image': jax.ShapeDtypeStruct(image, jnp.uint8),
+            'label': jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
+
+  def evaluate(self, params, source):
+    """One pass over a source -> metrics, as `evaluate.evaluate` says; the first call compiles."""
     devices = self.mesh.size
     batch_size = math.ceil(self.config.eval_batch_size / devices) * devices
-    whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
-    step = evaluate.make_eval_step(self.model, flip=self.config.augment.flip)
-    image = (batch_size, *self.data.train.images.shape[1:])
-    batch = {'image': jax.ShapeDtypeStruct(image, jnp.uint8),
-             'label': jax.ShapeDtypeStruct((batch_size,), jnp.int32),
-             'mask': jax.ShapeDtypeStruct((batch_size,), jnp.bool)}
-    compiled = cpu.compile_fast(jax.jit(step, in_shardings=(whole, split), out_shardings=whole), params, batch)
-    return lambda params, source: evaluate.evaluate(
-        compiled, params, pipeline.eval_batches(source, batch_size=batch_size), self.mesh)
+    if self.eval_step is None:
+      whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
+      step = evaluate.make_eval_step(self.model, flip=self.config.augment.flip)
+      jitted = jax.jit(step, in_shardings=(whole, split), out_shardings=whole)
+      batch = {**self.abstract_batch(batch_size), 'mask': jax.ShapeDtypeStruct((batch_size,), jnp.bool)}
+      self.eval_step = cpu.compile_fast(jitted, params, batch)
+    batches = pipeline.eval_batches(source, batch_size=batch_size)
+    return evaluate.evaluate(self.eval_step, params, batches, self.mesh)
 
 
 def prepare(config, cache_dir):
   """Checks a config and makes a Job of it; raises BadInput for whatever cannot work."""
   config_lib.check(config)
+  # Its seconds pass while jax traces and compiles.
+  threading.Thread(target=quiet.import_tensorflow, daemon=True).start()
   mesh = sharding.make_mesh()
   sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
   sizes = config.model.to_dict()

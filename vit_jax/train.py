@@ -46,12 +46,11 @@ def train(config, workdir, *, recipe, cache_dir):
     print(job.describe(recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
     state = state or job.initial_state()
-    evaluator = job.evaluator(state.ema)
     clock = Clock(folder.rewind_metrics(start_step), started)
-    state = loop(job, folder, manager, state, start_step, evaluator, clock)
+    state = loop(job, folder, manager, state, start_step, clock)
     if state is None:
       return None
-  result = finish(job, state, evaluator, clock, folder.metrics()[-1])
+  result = finish(job, state, clock, folder.metrics()[-1])
   folder.write_json('result.json', result)
   return result
 
@@ -67,7 +66,7 @@ class Clock:
     return self.before + time.monotonic() - self.started
 
 
-def loop(job, folder, manager, state, start_step, evaluator, clock):
+def loop(job, folder, manager, state, start_step, clock):
   """The steps from `start_step` to the end: -> the last state, or None if a signal stopped it on the way."""
   config = job.config
   train_step = job.compiled_train_step(state)
@@ -91,7 +90,7 @@ def loop(job, folder, manager, state, start_step, evaluator, clock):
       check_finite(metrics, manager)
       validation = {}
       if validate and len(job.data.validation):
-        validation = evaluator(state.ema, job.data.validation)
+        validation = job.evaluate(state.ema, job.data.validation)
       line = log_line(job, step, metrics, validation, clock.seconds())
       if validate or step % config.log_every == 0:
         folder.log(line)
@@ -112,9 +111,9 @@ def log_line(job, step, metrics, validation, seconds):
   return line | {f'val_{name}': value for name, value in validation.items()}
 
 
-def finish(job, state, evaluator, clock, last_line):
+def finish(job, state, clock, last_line):
   """Reads the test part, once, with the final weights: -> what result.json holds."""
-  test = evaluator(state.ema, job.data.test)
+  test = job.evaluate(state.ema, job.data.test)
   result = {f'test_{name}': value for name, value in test.items()}
   result |= {name: value for name, value in last_line.items() if name.startswith('val_')}
   return result | {
@@ -140,5 +139,5 @@ def evaluate_run(workdir, *, cache_dir):
   if state is None:
     raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
   print(f'weights of step {step} of {job.total_steps}')
-  test = job.evaluator(state.ema)(state.ema, job.data.test)
+  test = job.evaluate(state.ema, job.data.test)
   return {f'test_{name}': value for name, value in test.items()}

@@ -38,16 +38,17 @@ def test_xla_counts_a_few_percent_more(name, changes, size):
   params = variants.abstract_params(model, size)
   images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
   forward = jax.jit(lambda params, images: model.apply({'params': params}, images, train=False))
-  xla = forward.lower(params, images).compile().cost_analysis()['flops']
+  xla = forward.lower(params, images).cost_analysis()['flops']
   # XLA counts norms, GELU and softmax as well.
-  assert 1 < xla / flops.flops_per_image(model, size) < 1.06
+  assert 1 < xla / flops.flops_per_image(model, size) < 1.03
 
 
-@pytest.mark.parametrize('name, gmacs', [('ViT-Ti_16', 1.25), ('ViT-S_16', 4.6), ('ViT-B_16', 17.5), ('ViT-L_16', 61.6)])
+@pytest.mark.parametrize('name, gmacs', [
+    ('ViT-Ti_16', 1.26), ('ViT-S_16', 4.6), ('ViT-B_16', 17.6), ('ViT-L_16', 61.6)])
 def test_published_models(name, gmacs):
-  # Touvron et al. 2021 and timm's table, at 224 pixels.
+  # timm's table of results, at 224 pixels.
   model = variants.build(name, num_classes=1000)
-  assert flops.flops_per_image(model, 224) == pytest.approx(2e9 * gmacs, rel=.02)
+  assert flops.flops_per_image(model, 224) == pytest.approx(2e9 * gmacs, rel=.01)
 
 
 def test_dtype_changes_nothing():

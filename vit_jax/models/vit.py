@@ -193,9 +193,10 @@ class VisionTransformer(nn.Module):
     if self.classifier == 'token':
       cls = self.param('cls', nn.initializers.zeros, (1, 1, d)).astype(tokens.dtype)
       tokens = jnp.concatenate([jnp.tile(cls, (b, 1, 1)), tokens], axis=1)
-    tokens = Encoder(self.num_layers, self.num_heads, self.mlp_dim, self.posemb == 'learned',
-                     (h, w) if self.conv_positions else None, self.dropout_rate, self.attention_dropout_rate, self.dtype,
-                     name='Transformer')(tokens, train=train)
+    encoder = Encoder(self.num_layers, self.num_heads, self.mlp_dim, self.posemb == 'learned',
+                      (h, w) if self.conv_positions else None, self.dropout_rate, self.attention_dropout_rate,
+                      self.dtype, name='Transformer')
+    tokens = encoder(tokens, train=train)
     features = tokens[:, 0] if self.classifier == 'token' else tokens.mean(axis=1)
     features = features.astype(jnp.float32)
     if self.representation_size:

@@ -93,6 +93,9 @@ def get_config():
   # Move pictures by up to so many pixels, borders reflected.
   augment.crop_padding = 1
 
+  # Probability that a batch is mixed by CutMix: each picture gets a box of another one, and a share of its label.
+  augment.cutmix = 0.0
+
   # Steps between two lines of metrics.
   config.log_every = 50
   # Epochs between two validations; each also saves a checkpoint.

@@ -1,4 +1,6 @@
 """Random pictures against every picture that numpy says is possible."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,18 +61,23 @@ def test_normalize_by_hand(value, want):
   np.testing.assert_allclose(got, np.full((1, 1, 1, 3), want), atol=1e-6)
 
 
+def augmented(key, images, targets=None, *, flip=False, padding=0, cutmix=0.0):
+  """The pictures, and the targets where there were any."""
+  out, mixed = augment.augment(key, images, np.zeros((len(images), 2)) if targets is None else targets, flip=flip,
+                               crop_padding=padding, cutmix_probability=cutmix)
+  return np.asarray(out) if targets is None else (np.asarray(out), np.asarray(mixed))
+
+
 def test_augment_with_nothing_on_only_scales():
   images = random_images(8)
-  got = augment.augment(jax.random.key(0), images, flip=False, crop_padding=0)
-  np.testing.assert_allclose(got, scaled(images), atol=1e-6)
+  np.testing.assert_allclose(augmented(jax.random.key(0), images), scaled(images), atol=1e-6)
 
 
 @pytest.mark.parametrize('flip, padding', [(True, 0), (False, 1), (True, 1)])
 def test_augment_makes_each_combination_of_crop_and_flip(flip, padding):
   images = random_images(400)
-  got = augment.augment(jax.random.key(0), images, flip=flip, crop_padding=padding)
   seen = set()
-  for picture, image in zip(np.asarray(got), images, strict=True):
+  for picture, image in zip(augmented(jax.random.key(0), images, flip=flip, padding=padding), images, strict=True):
     candidates = scaled(crops(image, padding))
     if flip:
       candidates = np.concatenate([candidates, candidates[:, :, ::-1]])
@@ -78,12 +85,38 @@ def test_augment_makes_each_combination_of_crop_and_flip(flip, padding):
   assert len(seen) == (2 * padding + 1)**2 * (2 if flip else 1)
 
 
-@pytest.mark.parametrize('flip, padding', [(True, 0), (False, 2)])
-def test_the_key_alone_decides(flip, padding):
+@pytest.mark.parametrize('options', [{'flip': True}, {'padding': 2}, {'cutmix': 1.0}])
+def test_the_key_alone_decides(options):
   images = random_images(16)
-  run = lambda seed, f=augment.augment: f(
-      jax.random.key(seed), images, flip=flip, crop_padding=padding)
-  np.testing.assert_array_equal(run(0), run(0))
-  jitted = jax.jit(augment.augment, static_argnames=('flip', 'crop_padding'))
-  np.testing.assert_allclose(run(0, jitted), run(0), atol=1e-6)
-  assert not np.array_equal(run(0), run(1))
+  run = lambda seed, f: f(jax.random.key(seed), images)
+  eager = functools.partial(augmented, **options)
+  jitted = jax.jit(lambda key, images: augment.augment(
+      key, images, jnp.zeros((16, 2)), flip=options.get('flip', False), crop_padding=options.get('padding', 0),
+      cutmix_probability=options.get('cutmix', 0.0))[0])
+  np.testing.assert_array_equal(run(0, eager), run(0, eager))
+  np.testing.assert_allclose(run(0, jitted), run(0, eager), atol=1e-6)
+  assert not np.array_equal(run(0, eager), run(1, eager))
+
+
+def test_cutmix_pastes_one_box_and_mixes_targets_by_its_area():
+  images, targets = random_images(5), np.eye(5, dtype=np.float32)
+  shares = []
+  for seed in range(40):
+    out, mixed = augment.cutmix(jax.random.key(seed), jnp.asarray(images), targets, 1.0)
+    other = np.roll(images, 1, axis=0)
+    pasted = (out != images).any(axis=(0, 3))
+    np.testing.assert_array_equal(out, np.where(pasted[None, :, :, None], other, images))
+    rows, columns = pasted.any(1), pasted.any(0)
+    assert pasted.sum() == rows.sum() * columns.sum()  # The pixels of a box.
+    for side in (rows, columns):
+      assert (np.diff(np.flatnonzero(side)) == 1).all()
+    share = pasted.mean()
+    np.testing.assert_allclose(mixed, (1 - share) * targets + share * np.roll(targets, 1, axis=0), atol=1e-6)
+    shares.append(share)
+  assert min(shares) < 0.1 and max(shares) > 0.5
+
+
+def test_cutmix_leaves_the_other_batches_alone():
+  images, targets = random_images(5), np.eye(5, dtype=np.float32)
+  mixed = [augmented(jax.random.key(seed), images, targets, cutmix=0.25)[1] for seed in range(200)]
+  assert 0.1 < np.mean([not np.array_equal(batch, targets) for batch in mixed]) < 0.4

@@ -8,8 +8,8 @@ import pytest
 from vit_jax import step as step_lib
 from vit_jax.models import variants
 
-OPTIONS = dict(num_classes=10, flip=False, crop_padding=0, label_smoothing=0.1, ema_decay=0.9, accum_steps=1,
-               log_every=2)
+OPTIONS = dict(num_classes=10, flip=False, crop_padding=0, cutmix=0.0, label_smoothing=0.1, ema_decay=0.9,
+               accum_steps=1, log_every=2)
 B = 8
 
 
@@ -83,8 +83,8 @@ def test_accumulation_is_the_whole_batch(model, batches):
 
 def test_randomness_is_a_function_of_key_and_step(model, batches):
   tx = optax.sgd(0.5)
-  step = jax.jit(step_lib.make_train_step(model, tx, **{**OPTIONS, 'flip': True, 'crop_padding': 2}))
-  states, _ = run_steps(model, tx, batches, flip=True, crop_padding=2)
+  step = jax.jit(step_lib.make_train_step(model, tx, **{**OPTIONS, 'flip': True, 'crop_padding': 2, 'cutmix': 0.5}))
+  states, _ = run_steps(model, tx, batches, flip=True, crop_padding=2, cutmix=0.5)
   # From the middle on, with nothing but the state: the same end to the last bit.
   state = states[2]
   for batch in batches[2:]:

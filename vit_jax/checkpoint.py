@@ -70,7 +70,7 @@ def restore_latest(manager, like):
     try:
       state = restore(manager, step, like)
     except Exception as error:  # Whatever a half-written file makes Orbax and TensorStore raise.
-      logging.warning('checkpoint %d is damaged and left out (%s)', step, str(error).splitlines()[0][:200])
+      logging.warning('checkpoint %d is damaged and left out (%s)', step, repr(error)[:200])
       continue
     set_aside(manager, [other for other in steps if other > step])
     return state, step

@@ -78,5 +78,5 @@ def compile_fast(jitted, *args):
   try:
     return lowered.compile(compiler_options=_ONEDNN)
   except Exception as error:  # XLA raises RuntimeError subclasses that differ between versions.
-    logging.warning('oneDNN is left out, compiling without it: %s', str(error).splitlines()[0])
+    logging.warning('oneDNN is left out, compiling without it: %s', repr(error)[:200])
     return lowered.compile()

@@ -83,8 +83,9 @@ class Job:
     config = self.config
     step = step_lib.make_train_step(
         self.model, self.tx, num_classes=len(self.data.class_names), flip=config.augment.flip,
-        crop_padding=config.augment.crop_padding, label_smoothing=config.label_smoothing,
-        ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every)
+        crop_padding=config.augment.crop_padding, cutmix=config.augment.cutmix,
+        label_smoothing=config.label_smoothing, ema_decay=config.ema_decay, accum_steps=config.accum_steps,
+        log_every=config.log_every)
     whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(whole, split, whole), out_shardings=whole)
     return cpu.compile_fast(jitted, state, self.abstract_batch(config.batch_size), jax.random.key(0))

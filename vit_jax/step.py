@@ -30,8 +30,8 @@ def create_state(model, tx, key, image_size):
                     bad_step=jnp.zeros((), jnp.int32))
 
 
-def make_train_step(model, tx, *, num_classes, flip, crop_padding, label_smoothing, ema_decay, accum_steps,
-                    log_every):
+def make_train_step(model, tx, *, num_classes, flip, crop_padding, cutmix, label_smoothing, ema_decay,
+                    accum_steps, log_every):
   """Returns train_step(state, batch, key) -> state, metrics: one update from {'image': u8[B,S,S,3], 'label': i32[B]}.
 
   Metrics are means over the steps since the last multiple of `log_every`: 'loss' (nats), 'accuracy' (0–1, on
@@ -59,8 +59,9 @@ def make_train_step(model, tx, *, num_classes, flip, crop_padding, label_smoothi
 
   def train_step(state, batch, key):
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
-    images = augment.augment(augment_key, batch['image'], flip=flip, crop_padding=crop_padding)
     targets = losses.smooth_labels(batch['label'], num_classes, label_smoothing)
+    images, targets = augment.augment(augment_key, batch['image'], targets, flip=flip, crop_padding=crop_padding,
+                                      cutmix_probability=cutmix)
     out = gradients(state.params, dropout_key, images, targets, batch['label'])
     updates, opt_state = tx.update(out['grads'], state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

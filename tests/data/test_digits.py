@@ -19,7 +19,7 @@ def rows(part):
   """Each picture of a part as (label, 64 grey values), checking that the three channels are one."""
   images = part.read(np.arange(len(part)))['image']
   assert images.dtype == np.uint8 and np.all(images == images[..., :1])
-  return [(label, *image) for label, image in zip(part.labels.tolist(), images[..., 0].reshape(-1, 64).tolist())]
+  return [(label, *grey) for label, grey in zip(part.labels, images[..., 0].reshape(-1, 64))]
 
 
 def sklearn_rows(names=range(10)):

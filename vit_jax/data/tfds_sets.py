@@ -75,7 +75,7 @@ def prepared_builder(name, data_dir):
   try:
     builder.download_and_prepare()
   except Exception as error:  # Each of a thousand sets fails in its own way, without a network or a manual download.
-    reason = f'{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}'
+    reason = ' '.join(repr(error).split())[:150]
     raise BadInput(
         f'data.name={name!r} is not in {builder.data_dir} and could not be downloaded ({reason}); '
         f'copy the folder there from a machine that has it, name its place with --config.data.dir=…, or '

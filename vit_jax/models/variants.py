@@ -69,8 +69,15 @@ def build(name, *, num_classes, image_size=None, dtype=jnp.float32, **overrides)
   for key in ('hidden_size', 'num_layers', 'num_heads', 'mlp_dim', 'patch_size'):
     if sizes[key] < 1:
       raise BadInput(f'model.{key}={sizes[key]} must be at least 1')
+  for key in ('dropout_rate', 'attention_dropout_rate'):
+    if not 0 <= sizes.get(key, 0.0) < 1:
+      raise BadInput(f'model.{key}={sizes[key]} must be at least 0 and less than 1')
   model = vit.VisionTransformer(num_classes=num_classes, dtype=dtype, **sizes)
+  if model.representation_size < 0:
+    raise BadInput(f'model.representation_size={model.representation_size} must be at least 0')
   vit.check_heads(model.hidden_size, model.num_heads)
+  if model.posemb == 'sincos2d':
+    vit.sincos2d_positions(1, 1, model.hidden_size)
   if image_size is not None:
     check_image_size(model, image_size)
     abstract_params(model, image_size)

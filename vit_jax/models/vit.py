@@ -146,9 +146,10 @@ class Encoder(nn.Module):
 
 
 def sincos2d_positions(height, width, features, temperature=10_000.0):
-  """Fixed 2-D sine-cosine positions, f32[1,H*W,D], row-major (Chen et al. 2021, MoCo v3; Beyer et al. 2022).
+  """Fixed 2-D sine-cosine positions, f32[1,H*W,D], row-major (Chen et al. 2021; spaced as in Beyer et al. 2022).
 
-  A quarter of the features each: sin(x·ω), cos(x·ω), sin(y·ω), cos(y·ω). Raises BadInput unless 4 divides D.
+  A quarter of the features each: sin(x·ω), cos(x·ω), sin(y·ω), cos(y·ω), with ω from 1 down to 1/temperature.
+  Raises BadInput unless 4 divides D.
   """
   if features % 4:
     raise BadInput(f'hidden_size={features} must be a multiple of 4 for posemb="sincos2d"; '

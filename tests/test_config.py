@@ -77,7 +77,8 @@ FLOATS = ('epochs', 'eval_epochs')
     *((key, value) for key in POSITIVE for value in (0, -1)),
     *((key, float(value)) for key in FLOATS for value in ('nan', 'inf', '-inf')),
     *((key, float(value)) for key in ('label_smoothing', 'ema_decay') for value in ('-0.1', '1.0', '2', 'nan', 'inf')),
-    ('augment.crop_padding', -1), ('augment.crop_padding', 8), ('seed', -1),
+    *(('augment.cutmix', float(value)) for value in ('-0.1', '1.1', 'nan')), ('augment.crop_padding', -1), ('augment.crop_padding', 8),
+    ('seed', -1),
     *(('optim.warmup_epochs', float(value)) for value in ('nan', 'inf'))])
 def test_impossible_numbers_are_named(key, value):
   config = common.get_config()
@@ -89,7 +90,8 @@ def test_impossible_numbers_are_named(key, value):
 
 
 @pytest.mark.parametrize('key, value', [
-    ('label_smoothing', 0.0), ('label_smoothing', .999), ('ema_decay', 0.0), ('augment.crop_padding', 0),
+    ('label_smoothing', 0.0), ('label_smoothing', .999), ('ema_decay', 0.0), ('augment.cutmix', 0.0), ('augment.cutmix', 1.0),
+    ('augment.crop_padding', 0),
     ('augment.crop_padding', 7), ('seed', 0), ('epochs', .01), ('batch_size', 1)])
 def test_numbers_at_the_border_pass(key, value):
   config = common.get_config()

@@ -15,13 +15,13 @@ def handlers():
     raise SystemExit('terminated')
   before = [signal.getsignal(number) for number in SIGNALS]
   outside = [signal.default_int_handler, terminated]
-  for number, handler in zip(SIGNALS, outside):
+  for number, handler in zip(SIGNALS, outside, strict=True):
     signal.signal(number, handler)
   yield
   try:
     assert [signal.getsignal(number) for number in SIGNALS] == outside
   finally:
-    for number, handler in zip(SIGNALS, before):
+    for number, handler in zip(SIGNALS, before, strict=True):
       signal.signal(number, handler)
 
 

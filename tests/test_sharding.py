@@ -41,7 +41,7 @@ def outcome(num_devices, accum_steps=1):
   model = vit.VisionTransformer(num_classes=3, patch_size=4, hidden_size=16, num_layers=1, num_heads=2, mlp_dim=32)
   tx = optax.sgd(.3, momentum=.9)  # AdamW would blow rounding up where the gradient is zero
   train_step = jax.jit(
-      step_lib.make_train_step(model, tx, num_classes=3, flip=True, crop_padding=1, label_smoothing=.1,
+      step_lib.make_train_step(model, tx, num_classes=3, flip=True, crop_padding=1, cutmix=1.0, label_smoothing=.1,
                                ema_decay=.9, accum_steps=accum_steps, log_every=1),
       in_shardings=(whole, split, whole), out_shardings=whole)
   eval_step = jax.jit(evaluate.make_eval_step(model, flip=True), in_shardings=(whole, split), out_shardings=whole)

@@ -19,14 +19,14 @@ def rows(part):
   """Each picture of a part as (label, 64 grey values), checking that the three channels are one."""
   images = part.read(np.arange(len(part)))['image']
   assert images.dtype == np.uint8 and np.all(images == images[..., :1])
-  return [(label, *grey) for label, grey in zip(part.labels, images[..., 0].reshape(-1, 64))]
+  return [(label, *grey) for label, grey in zip(part.labels, images[..., 0].reshape(-1, 64), strict=True)]
 
 
 def sklearn_rows(names=range(10)):
   """The same from scikit-learn, 0…16 scaled to 0…255, for some classes, numbered in the order given."""
   digits = datasets.load_digits()
   return [(list(names).index(label), *np.rint(pixels * 255 / 16).astype(int).tolist())
-          for label, pixels in zip(digits.target, digits.data) if label in names]
+          for label, pixels in zip(digits.target, digits.data, strict=True) if label in names]
 
 
 def parts(data):

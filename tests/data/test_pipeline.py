@@ -37,7 +37,7 @@ SIZES = [(12, 4), (10, 4), (7, 7), (5, 8), (3, 11), (6, 1)]
 def test_train_batches_are_the_permutations_cut_into_pieces(n, batch_size):
   steps = -(-3 * n // batch_size)
   batches = list(itertools.islice(pipeline.train_batches(make_source(n), batch_size=batch_size, seed=5), steps))
-  pictures, labels = zip(*map(numbers, batches))
+  pictures, labels = zip(*map(numbers, batches), strict=True)
   assert list(pictures) == reference(n, batch_size, 5, steps)
   assert list(labels) == [[n - 1 - i for i in batch] for batch in pictures]
   flat = list(itertools.chain(*pictures))

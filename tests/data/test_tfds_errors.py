@@ -13,7 +13,7 @@ def test_sets_without_pictures_or_classes_list_what_they_have(missing, pictures,
   left = tfds.features.FeaturesDict({key: features[key] for key in features if key != missing})
   example = {**pictures(1, (4, 4, 3))[0], 'id': 'a'}
   write('other', left, train=[{key: example[key] for key in left}] * 3)
-  with pytest.raises(BadInput, match="data.name='other' has no picture with a class label; its features are") as error:
+  with pytest.raises(BadInput, match=r"data.name='other' has no picture with a class label; its features are") as error:
     open_set('other')
   kinds = {'image': 'Image', 'label': 'ClassLabel', 'id': 'Text'}
   assert all((f'{key} ({kind})' in str(error.value)) == (key != missing) for key, kind in kinds.items())

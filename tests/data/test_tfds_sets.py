@@ -99,7 +99,8 @@ def test_which_part_is_which(splits, fraction, train, validation, test, parts, f
     else:
       assert rows(got[name]) == expected(parts[want])
   if train != 'train':  # What was held out of the training pictures is theirs, once.
-    of_train = [part for part, want in zip(got.values(), (train, validation, test), strict=True) if isinstance(want, int)]
+    wanted = zip(got.values(), (train, validation, test), strict=True)
+    of_train = [part for part, want in wanted if isinstance(want, int)]
     assert sorted(itertools.chain(*map(rows, of_train))) == expected(parts['train'])
 
 

@@ -34,7 +34,7 @@ setuptools.setup(
         'scikit-learn>=1.5',  # the embedded set of digits
     ],
     extras_require={
-        'cuda': ['jax[cuda12]'],  # NVIDIA GPUs
+        'cuda': ['jax[cuda]'],  # NVIDIA GPUs
         'tpu': ['jax[tpu]'],  # Cloud and Colab TPUs
         'tests': [
             'pytest>=8',

@@ -8,8 +8,8 @@ import pathlib
 import sys
 
 COLUMNS = ['recipe', 'seed', 'test_accuracy', 'test_accuracy_flip', 'test_count', 'val_accuracy', 'train_count',
-           'seconds', 'steps', 'num_params', 'dtype', 'command', 'commit', 'processor', 'cores', 'python', 'jax', 'starts',
-           'weights_sha256']
+           'seconds', 'steps', 'num_params', 'dtype', 'command', 'commit', 'processor', 'cores', 'python', 'jax',
+           'starts', 'weights_sha256']
 
 
 def row(folder):
@@ -17,7 +17,9 @@ def row(folder):
   result = json.loads((folder / 'result.json').read_text())
   starts = json.loads((folder / 'environment.json').read_text())
   first = starts[0]
-  found = {**result, **first, 'jax': first['versions']['jax'], 'starts': len(starts),
+  # Where the folder was is nobody's business, and changes nothing.
+  command = ' '.join(word for word in first['command'].split() if not word.startswith('--workdir'))
+  found = {**result, **first, 'command': command, 'jax': first['versions']['jax'], 'starts': len(starts),
            'recipe': folder.name.rsplit('-seed', 1)[0]}
   return {key: round(value, 4) if isinstance(value := found.get(key, ''), float) else value for key in COLUMNS}
 

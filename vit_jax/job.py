@@ -1,7 +1,6 @@
 """What a config becomes before the first step: data, model, optimizer, and the compiled steps."""
 import dataclasses
 import math
-import threading
 from typing import Any
 
 import jax
@@ -12,7 +11,6 @@ from vit_jax import cpu
 from vit_jax import evaluate
 from vit_jax import optim
 from vit_jax import progress
-from vit_jax import quiet
 from vit_jax import run
 from vit_jax import sharding
 from vit_jax import step as step_lib
@@ -113,8 +111,6 @@ class Job:
 def prepare(config, cache_dir):
   """Checks a config and makes a Job of it; raises BadInput for whatever cannot work."""
   config_lib.check(config)
-  # Its seconds pass while jax traces and compiles.
-  threading.Thread(target=quiet.import_tensorflow, daemon=True).start()
   mesh = sharding.make_mesh()
   sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
   sizes = config.model.to_dict()

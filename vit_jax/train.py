@@ -1,6 +1,7 @@
 """Training: read → step → metrics → checkpoint, and at the end the test. The step itself is in `step.py`."""
 import contextlib
 import dataclasses
+import threading
 import time
 
 import jax
@@ -10,6 +11,7 @@ from vit_jax import checkpoint
 from vit_jax import interrupt
 from vit_jax import job as job_lib
 from vit_jax import progress
+from vit_jax import quiet
 from vit_jax import run
 from vit_jax import sharding
 from vit_jax import tensorboard
@@ -45,6 +47,8 @@ def train(config, workdir, *, recipe, cache_dir):
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
     print(job.describe(recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
+    # tf.data is needed after that; its import takes as many seconds, on another core.
+    threading.Thread(target=quiet.import_tensorflow, daemon=True).start()
     state = state or job.initial_state()
     clock = Clock(folder.rewind_metrics(start_step), started)
     state = loop(job, folder, manager, state, start_step, clock)
@@ -82,9 +86,9 @@ def loop(job, folder, manager, state, start_step, clock):
       state, metrics = train_step(state, sharding.shard_batch(next(batches), job.mesh), key)
       if one_by_one:
         jax.block_until_ready(state)
-      last = step == job.total_steps
-      validate = last or step % job.eval_every == 0
-      if not (validate or stop['signal'] or step % config.log_every == 0):
+      validate = step == job.total_steps or step % job.eval_every == 0
+      due = validate or step % config.log_every == 0
+      if not (due or stop['signal']):
         continue
       metrics = jax.device_get(metrics)  # the only host sync
       check_finite(metrics, manager)
@@ -92,13 +96,13 @@ def loop(job, folder, manager, state, start_step, clock):
       if validate and len(job.data.validation):
         validation = job.evaluate(state.ema, job.data.validation)
       line = log_line(job, step, metrics, validation, clock.seconds())
-      if validate or step % config.log_every == 0:
+      if due:
         folder.log(line)
         writer.write(step, line)
       bar.update(step, line, always=validate)
       if validate or stop['signal']:
         checkpoint.save(manager, step, state, {'accuracy': validation['accuracy']} if validation else None)
-      if stop['signal'] and not last:
+      if stop['signal'] and step < job.total_steps:
         return None
   return state
 
@@ -138,6 +142,7 @@ def evaluate_run(workdir, *, cache_dir):
     state, step = checkpoint.restore_latest(manager, job.abstract_state())
   if state is None:
     raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
-  print(f'weights of step {step} of {job.total_steps}')
+  print(f'weights of step {step} of {job.total_steps}' + (
+      '' if step == job.total_steps else '; the run is not finished, and the test part must not choose anything'))
   test = job.evaluate(state.ema, job.data.test)
   return {f'test_{name}': value for name, value in test.items()}

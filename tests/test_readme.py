@@ -1,0 +1,46 @@
+"""README against the repository: its numbers, its files and its commands."""
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+STUDY = ROOT / 'experiments' / 'foundation'
+
+
+@pytest.mark.parametrize('page', [ROOT / 'README.md', STUDY / 'README.md'], ids=['README', 'study'])
+def test_every_number_of_the_table_comes_from_the_results(page):
+  printed = subprocess.run([sys.executable, ROOT / 'experiments' / 'table.py', STUDY / 'results.csv'],
+                           capture_output=True, text=True, check=True).stdout
+  assert printed.strip() in page.read_text(encoding='utf-8')
+
+
+def test_the_tree_shows_every_module():
+  tree = README.split('```\nconfigs/')[1].split('```')[0]
+  named = set(re.findall(r'(\w+\.py)', tree))
+  modules = {path.name for path in (ROOT / 'vit_jax').rglob('*.py') if path.stem != '__init__'}
+  assert named == modules | {'common.py'}
+
+
+def test_links_and_recipes_exist():
+  links = re.findall(r'\]\((?!http)([^)]+)\)', README) + re.findall(r'--config=(configs/\w+\.py)', README)
+  assert links
+  for link in links:
+    assert (ROOT / link).exists(), link
+
+
+def test_the_python_of_readme_runs():
+  code = re.search(r'```python\n(.*?)```', README, re.DOTALL).group(1)
+  small = code.replace('ViT-B_16', 'small-digits').replace('224', '8').replace('1000', '10')
+  names = {}
+  exec(small, names)  # pylint: disable=exec-used
+  assert names['logits'].shape == (8, 10)
+
+
+def test_ci_runs_the_tests_as_readme_says():
+  ci = (ROOT / '.ci' / 'run').read_text()
+  assert "pip install -e '.[tests]'" in README and "install -q -e '.[tests]'" in ci
+  assert 'python -m pytest -q -n 2' in README and '-q -n 2' in ci

@@ -40,6 +40,7 @@ setuptools.setup(
             'pytest>=8',
             'pytest-xdist>=3.6',  # tests on all cores
             'ruff>=0.8',  # style
+            'pillow>=10',  # an independent oracle for resizing
         ],
     },
 )

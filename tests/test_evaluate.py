@@ -90,7 +90,8 @@ def test_a_mask_hides_even_what_is_not_a_number():
 
 
 def test_big_counts_are_exact():
-  sums = {'correct': 2.0**24, 'loss': 0.5, 'count': 2.0**24}
-  result = evaluate.evaluate(lambda *_: sums, {}, [{'x': np.zeros(1)}] * 3 + [{'x': np.zeros(1)}],
-                             sharding.make_mesh(jax.devices()[:1]))
-  assert result == {'accuracy': 1.0, 'loss': 2.0**-25, 'count': 2**26}
+  # In float32, 2**24 + 1 is 2**24.
+  sums = [{'correct': np.float32(n), 'loss': np.float32(0), 'count': np.float32(n)} for n in (2**24, 1, 1, 1)]
+  step = lambda _, batch: sums[int(batch['x'][0])]
+  result = evaluate.evaluate(step, {}, [{'x': np.array([i])} for i in range(4)], sharding.make_mesh(jax.devices()[:1]))
+  assert result == {'accuracy': 1.0, 'loss': 0.0, 'count': 2**24 + 3}

@@ -51,6 +51,12 @@ def test_published_models(name, gmacs):
   assert flops.flops_per_image(model, 224) == pytest.approx(2e9 * gmacs, rel=.01)
 
 
+def test_products_inside_other_functions_count():
+  inner = jax.checkpoint(lambda a, b: jax.jit(jnp.dot)(a, b))
+  traced = jax.make_jaxpr(lambda a, b: inner(a, b) + inner(a, b))(jnp.ones((3, 5)), jnp.ones((5, 7)))
+  assert flops.count(traced.jaxpr) == 2 * (2 * 3 * 5 * 7)
+
+
 def test_dtype_changes_nothing():
   count = lambda dtype: flops.flops_per_image(variants.build('small-digits', num_classes=10, dtype=dtype), 8)
   assert count(jnp.bfloat16) == count(jnp.float32) > 0

@@ -65,8 +65,11 @@ def prepared_builder(name, data_dir):
   try:
     builder = tfds.builder(name, data_dir=data_dir)
   except tfds.core.registered.DatasetNotFoundError:
-    choose(name, ['digits', *tfds.list_builders()], 'data.name')
+    # Without the community's sets, whose list TFDS would download.
+    choose(name, ['digits', *tfds.list_builders(with_community_datasets=False)], 'data.name')
     raise
+  except (ValueError, AssertionError) as error:  # How TFDS refuses a malformed name, a version or a config.
+    raise BadInput(f'data.name={name!r} cannot be opened ({one_line(error)})') from error
   if builder.is_prepared():
     return builder
   # TFDS would try for minutes before it says that there is no network.
@@ -75,12 +78,16 @@ def prepared_builder(name, data_dir):
   try:
     builder.download_and_prepare()
   except Exception as error:  # Each of a thousand sets fails in its own way, without a network or a manual download.
-    reason = ' '.join(repr(error).split())[:150]
     raise BadInput(
-        f'data.name={name!r} is not in {builder.data_dir} and could not be downloaded ({reason}); '
+        f'data.name={name!r} is not in {builder.data_dir} and could not be downloaded ({one_line(error)}); '
         f'copy the folder there from a machine that has it, name its place with --config.data.dir=…, or '
         f'start with --config=configs/digits.py, which needs no download') from error
   return builder
+
+
+def one_line(error):
+  """What an exception says, cut to a line."""
+  return ' '.join(repr(error).split())[:200]
 
 
 def find_keys(name, features):

@@ -72,3 +72,10 @@ def test_patch_size_is_checked_before_the_data_is_looked_for(tmp_path):
   config = changed(cifar_catdog.get_config(), **{'data.image_size': 30, 'data.dir': str(tmp_path)})
   with pytest.raises(BadInput, match=r'image_size=30 is not a multiple of .* 4; try image_size='):
     job.prepare(config, tmp_path)
+
+
+@pytest.mark.parametrize(('total', 'every', 'expected'), [
+    (10, 3, [3, 6, 10]), (11, 3, [3, 6, 9, 11]), (9, 3, [3, 6, 9]), (2, 5, [2]), (3, 1, [1, 2, 3])])
+def test_validations_end_with_the_last_step(total, every, expected):
+  plan = job.Job(*[None] * 6, total_steps=total, eval_every=every)
+  assert [step for step in range(1, total + 1) if plan.validates(step)] == expected

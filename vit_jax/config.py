@@ -56,5 +56,7 @@ def check(config):
   padding, size = config.augment.crop_padding, config.data.image_size
   if not 0 <= padding < size:
     raise BadInput(f'augment.crop_padding={padding} must be at least 0 and less than image_size={size}')
-  if config.seed < 0:
-    raise BadInput(f'seed={config.seed} must be at least 0')
+  if not 0 <= config.optim.warmup_epochs < float('inf'):
+    raise BadInput(f'optim.warmup_epochs={config.optim.warmup_epochs} must be a finite number of at least 0')
+  if not 0 <= config.seed < 2**32:
+    raise BadInput(f'seed={config.seed} must be at least 0 and less than 2**32')

@@ -34,6 +34,12 @@ class Job:
   eval_every: int  # steps
   eval_step: Any = None  # compiled when it is first needed
 
+  def validates(self, step):
+    """Whether a validation and a checkpoint follow this step: every so many epochs, and at the end."""
+    left = self.total_steps - step
+    # One that would come just before the last is left out.
+    return left == 0 or (step % self.eval_every == 0 and left >= self.eval_every / 2)
+
   def create_state(self, key):
     """A pure function: random key -> the state before the first step."""
     return step_lib.create_state(self.model, self.tx, key, self.config.data.image_size)

@@ -86,7 +86,7 @@ def loop(job, folder, manager, state, start_step, clock):
       state, metrics = train_step(state, sharding.shard_batch(next(batches), job.mesh), key)
       if one_by_one:
         jax.block_until_ready(state)
-      validate = step == job.total_steps or step % job.eval_every == 0
+      validate = job.validates(step)
       due = validate or step % config.log_every == 0
       if not (due or stop['signal']):
         continue

@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).parent
-STEPS = 30
+STEPS = 25
 
 
 def time_one(dtype, onednn, pages):

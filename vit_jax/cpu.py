@@ -1,7 +1,7 @@
 """What makes a CPU fast: an allocator that keeps its pages, oneDNN's kernels, the right float type.
 
-Together they make a training step about three times faster (measured in `experiments/cpu_fast_path/`).
-Each has a fallback and says so in the log; none asks anything of the user.
+`experiments/cpu_fast_path/` measures what each is worth. Each has a fallback and says so in the log; none asks
+anything of the user.
 """
 import ctypes
 import platform

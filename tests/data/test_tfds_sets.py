@@ -29,7 +29,8 @@ def expected(examples, classes=NAMES):
 @pytest.mark.parametrize('channels', [1, 3])
 @pytest.mark.parametrize('classes', [(), ('eel', 'cat')])
 def test_pixels_come_back(channels, classes, pictures, features_of, write, open_set):
-  examples = {'train': pictures(30, (4, 4, channels)), 'test': pictures(9, (4, 4, channels), seed=1)}
+  # More than decode's batches of 256.
+  examples = {'train': pictures(600, (4, 4, channels)), 'test': pictures(9, (4, 4, channels), seed=1)}
   write('tiny', features_of((4, 4, channels)), **examples)
   data = open_set('tiny', classes=classes)
   assert (data.name, data.class_names) == ('tiny', classes or tuple(NAMES))

@@ -1,6 +1,6 @@
 """How much faster is the CPU path of vit_jax/cpu.py? Each setting trains in a process of its own, in turn.
 
-    python experiments/cpu_fast_path/measure.py --rounds=3
+    python experiments/cpu_fast_path/measure.py --rounds=2
 
 Prints and writes results.csv: images/s of the train step of configs/cifar_catdog.py on made-up pictures, the
 median of the steps of each process; rounds alternate between the settings, so that a machine that slows down

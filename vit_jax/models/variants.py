@@ -77,7 +77,7 @@ def build(name, *, num_classes, image_size=None, dtype=jnp.float32, **overrides)
     raise BadInput(f'model.representation_size={model.representation_size} must be at least 0')
   vit.check_heads(model.hidden_size, model.num_heads)
   if model.posemb == 'sincos2d':
-    vit.sincos2d_positions(1, 1, model.hidden_size)
+    vit.check_sincos2d(model.hidden_size)
   if image_size is not None:
     check_image_size(model, image_size)
     abstract_params(model, image_size)

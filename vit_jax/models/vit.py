@@ -145,15 +145,19 @@ class Encoder(nn.Module):
     return nn.LayerNorm(dtype=self.dtype, name='encoder_norm')(tokens)
 
 
+def check_sincos2d(width):
+  """Raises BadInput where 4 does not divide `width`, naming a width that it divides."""
+  if width % 4:
+    raise BadInput(f'hidden_size={width} must be a multiple of 4 for posemb="sincos2d"; try {width // 4 * 4 or 4}')
+
+
 def sincos2d_positions(height, width, features, temperature=10_000.0):
   """Fixed 2-D sine-cosine positions, f32[1,H*W,D], row-major (Chen et al. 2021; spaced as in Beyer et al. 2022).
 
   A quarter of the features each: sin(x·ω), cos(x·ω), sin(y·ω), cos(y·ω), with ω from 1 down to 1/temperature.
   Raises BadInput unless 4 divides D.
   """
-  if features % 4:
-    raise BadInput(f'hidden_size={features} must be a multiple of 4 for posemb="sincos2d"; '
-                   f'try {features // 4 * 4 or 4}')
+  check_sincos2d(features)
   y, x = np.mgrid[:height, :width]
   frequencies = temperature ** -np.linspace(0, 1, features // 4)
   angles = [np.outer(axis.ravel(), frequencies) for axis in (x, y)]

@@ -9,6 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from vit_jax.errors import BadInput
+from vit_jax.errors import one_line
 
 _policies = ocp.checkpoint_managers
 
@@ -70,7 +71,7 @@ def restore_latest(manager, like):
     try:
       state = restore(manager, step, like)
     except Exception as error:  # Whatever a half-written file makes Orbax and TensorStore raise.
-      logging.warning('checkpoint %d is damaged and left out (%s)', step, repr(error)[:200])
+      logging.warning('checkpoint %d is damaged and left out (%s)', step, one_line(error))
       continue
     set_aside(manager, [other for other in steps if other > step])
     return state, step

@@ -10,6 +10,7 @@ import re
 from absl import logging
 
 from vit_jax.errors import BadInput
+from vit_jax.errors import one_line
 
 # Parameters of glibc's mallopt(3) and what they are set to here. glibc would hand each freed buffer back to
 # the kernel, and each step would fault its pages in anew.
@@ -78,5 +79,5 @@ def compile_fast(jitted, *args):
   try:
     return lowered.compile(compiler_options=_ONEDNN)
   except Exception as error:  # XLA raises RuntimeError subclasses that differ between versions.
-    logging.warning('oneDNN is left out, compiling without it: %s', repr(error)[:200])
+    logging.warning('oneDNN is left out, compiling without it: %s', one_line(error))
     return lowered.compile()

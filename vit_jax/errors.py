@@ -17,3 +17,8 @@ def choose(name, known, what):
   near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
   hint = f'did you mean {" or ".join(near)}?' if near else f'known: {", ".join(known)}'
   raise BadInput(f'{what} {name!r} is unknown; {hint}')
+
+
+def one_line(error):
+  """What an exception says, cut to a line."""
+  return ' '.join(repr(error).split())[:200]

@@ -19,6 +19,7 @@ from vit_jax import quiet
 from vit_jax.data import source
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
+from vit_jax.errors import one_line
 
 # For sets that come in one piece: this share of each class is the test part, by `held_out`'s fixed rule.
 TEST_FRACTION = 0.2
@@ -83,11 +84,6 @@ def prepared_builder(name, data_dir):
         f'copy the folder there from a machine that has it, name its place with --config.data.dir=…, or '
         f'start with --config=configs/digits.py, which needs no download') from error
   return builder
-
-
-def one_line(error):
-  """What an exception says, cut to a line."""
-  return ' '.join(repr(error).split())[:200]
 
 
 def find_keys(name, features):

@@ -4,6 +4,7 @@ import functools
 from flax import traverse_util
 import jax
 import numpy as np
+from optax import contrib
 import pytest
 
 from vit_jax import optim
@@ -121,6 +122,24 @@ def test_muon_orthogonalises_the_matrices_of_the_blocks():
     values = u.T @ as_matrix(name, updates[name]) @ vt.T / scale
     assert np.all(np.abs(values - np.eye(len(values))) < 0.5), name
     np.testing.assert_allclose(as_matrix(name, updates[name]) / scale, u @ values @ vt, atol=1e-4)
+
+
+def test_muon_in_stacks_equals_muon_matrix_by_matrix():
+  model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=3, hidden_size=8, num_heads=2, mlp_dim=32)
+  rng = np.random.default_rng(0)
+  params, first, second = (jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
+                                        variants.abstract_params(model, 8)) for _ in range(3))
+  matrices = {name: as_matrix(name, leaf) for name, leaf in flat(params).items() if 'block' in name and 'kernel' in name}
+  assert len(matrices) == 3 * 6
+  # optax's own, on plain matrices that it takes one after the other.
+  plain, stacked = contrib.muon(0.05, weight_decay=0.1), make(params, name='muon', total_steps=10**6)[0]
+  plain_state, state = plain.init(matrices), stacked.init(params)
+  for gradients in (first, second):
+    folded = {name: as_matrix(name, flat(gradients)[name]) for name in matrices}
+    want, plain_state = jax.jit(plain.update)(folded, plain_state, matrices)
+    updates, state = jax.jit(stacked.update)(gradients, state, params)
+    for name in matrices:
+      np.testing.assert_allclose(as_matrix(name, flat(updates)[name]), want[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_muon_leaves_the_rest_to_adamw():

@@ -16,6 +16,7 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*', 'configs']),
+    package_data={'vit_jax': ['*.html'], 'vit_jax.data': ['*.txt', '*.tsv']},
     install_requires=[
         'jax>=0.10',  # arrays, gradients, jit
         'flax>=0.12',  # Linen modules
@@ -32,15 +33,19 @@ setuptools.setup(
         'tensorflow>=2.20; sys_platform != "linux" or platform_machine != "x86_64"',
         'tensorboard>=2.20',  # tensorflow writes events through it; and to look at them
         'scikit-learn>=1.5',  # the embedded set of digits
+        'pillow>=11.2',  # reads the pictures of a folder, whatever their format
+        'imagehash>=4.3',  # finds near-duplicates, so that the test part holds no picture of train
+        'scipy>=1.12',  # lays near-duplicates one over the other; imagehash needs it too
+        'jinja2>=3.1',  # the page that inspect_data writes, with every name escaped
     ],
     extras_require={
         'cuda': ['jax[cuda]'],  # NVIDIA GPUs
         'tpu': ['jax[tpu]'],  # Cloud and Colab TPUs
+        'heic': ['pillow-heif>=0.18'],  # the pictures of many telephones
         'tests': [
             'pytest>=8',
             'pytest-xdist>=3.6',  # tests on all cores
             'ruff>=0.8',  # style
-            'pillow>=10',  # an independent oracle for resizing
         ],
     },
 )

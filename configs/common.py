@@ -15,8 +15,11 @@ def get_config():
   config.seed = 0
 
   config.data = data = ml_collections.ConfigDict()
-  # 'digits' (embedded), or any image set of TensorFlow Datasets by its name there.
+  # 'digits' (embedded), 'tiny_imagenet', any image set of TensorFlow Datasets by its name there, or 'folder'.
   data.name = 'digits'
+  # The folder of pictures where the name is 'folder': in it a folder for each class, or train/, val/ and test/
+  # with a folder for each class in them.
+  data.path = ''
   # Where TFDS keeps its sets; '' is TFDS's own default, ~/tensorflow_datasets.
   data.dir = ''
   # Keep only these classes, by name, and number them in this order; () keeps all.
@@ -49,6 +52,9 @@ def get_config():
   model.posemb = config_dict.placeholder(str)
   # Besides, a 3×3 depthwise convolution over the grid of tokens before each block (Chu et al. 2021).
   model.conv_positions = config_dict.placeholder(bool)
+  # Share of the tokens that are dropped in training, at random, once they have their positions (Liu et al. 2022).
+  # With it, convolutional positions are added before the first block only.
+  model.patch_dropout = config_dict.placeholder(float)
   # Features of the pre_logits layer; 0 leaves the layer out.
   model.representation_size = config_dict.placeholder(int)
   # Dropout in the MLPs, after attention and after the positions.

@@ -8,6 +8,7 @@ import pytest
 
 from configs import common
 from vit_jax import config as config_lib
+from vit_jax import defaults
 from vit_jax.models import variants
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def test_recipe_has_the_keys_of_common_and_is_locked(recipe):
 
 
 def test_recipe_passes_the_checks_and_its_model_can_be_built(recipe):
-  config = recipe.get_config()
+  config, _ = defaults.fill(recipe.get_config(), 300)
   config_lib.check(config)
   sizes = config.model.to_dict()
   variants.build(sizes.pop('variant'), num_classes=2, image_size=config.data.image_size, **sizes)
@@ -50,7 +51,7 @@ def test_recipe_passes_the_checks_and_its_model_can_be_built(recipe):
 
 def test_docstring_holds_the_command(recipe):
   name = pathlib.Path(recipe.__file__).name
-  assert re.search(rf'^ *python -m vit_jax.main --config=configs/{name}$', recipe.__doc__, re.MULTILINE)
+  assert re.search(rf'^ *python -m vit_jax.main --config=configs/{name}( --config.data.path=\S+)?$', recipe.__doc__, re.MULTILINE)
 
 
 def test_recipes_do_not_share_state():

@@ -10,13 +10,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the top: a module imports from the layers below its own only, never from its own.
 LAYERS = [
+    ['inspect_data'],
     ['main'],
     ['train'],
     ['job'],
-    ['run', 'data.load', 'models.flops', 'evaluate', 'step'],
-    ['data.digits', 'data.tfds_sets', 'models.variants', 'checkpoint', 'config', 'data.pipeline', 'tensorboard'],
-    ['models.vit', 'data.source', 'sharding', 'augment', 'losses', 'optim', 'cpu', 'progress', 'interrupt'],
-    ['models.stem', 'quiet'],
+    ['run', 'data.load', 'models.flops', 'evaluate', 'step', 'defaults', 'inspect_page'],
+    ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.pipeline', 'models.variants', 'checkpoint',
+     'config', 'tensorboard'],
+    ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
+     'sharding', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
+    ['models.stem', 'quiet', 'progress'],
     ['errors'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

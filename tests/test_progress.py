@@ -83,6 +83,54 @@ def test_bar_on_a_terminal(clock):
   assert file.getvalue().count('\n') == 1  # one line, drawn over itself
 
 
+def test_lines_of_a_bar_where_there_is_no_terminal(clock):
+  file = io.StringIO()
+  with progress.bar(total=4000, desc='decoding', unit='pictures', file=file) as bar:
+    bar.update(900)
+    clock.now += 9.5
+    bar.update(100)
+    assert file.getvalue() == ''
+    clock.now += 0.5
+    bar.update(1000)
+    # 2,000 in ten seconds, 2,000 to go.
+    assert file.getvalue() == 'decoding · 2,000/4,000 pictures · 10 s left\n'
+    clock.now += 5
+    bar.update(1000)
+    clock.now += 5
+    bar.update(1)
+  assert file.getvalue().splitlines()[1:] == ['decoding · 3,001/4,000 pictures · 7 s left']
+
+
+def test_lines_stand_in_for_tqdm(clock):
+  file, seen = io.StringIO(), []
+  for item in progress.Lines('abcd', desc='Reading...', unit=' letters', file=file):
+    seen.append(item)
+    clock.now += 6
+  assert seen == list('abcd')
+  assert file.getvalue() == 'Reading · 2/4 letters · 12 s left\nReading · 4/4 letters · 0 s left\n'
+  bar = progress.Lines(total=0, desc='Dl Size...', unit=' MiB', file=(file := io.StringIO()))
+  clock.now += 10
+  bar.update(3)
+  assert file.getvalue() == 'Dl Size · 3 MiB\n'
+  bar.total += 30  # As TFDS does, once it is told the size.
+  clock.now += 20
+  bar.update(12)
+  assert file.getvalue().splitlines()[1] == 'Dl Size · 15/30 MiB · 30 s left'
+
+
+def test_a_bar_on_a_terminal_shows_from_the_third_second_on():
+  file = Terminal()
+  with progress.bar(total=10, desc='decoding', unit='pictures', file=file) as bar:
+    bar.update(5)
+  assert file.getvalue() == ''
+  with progress.bar(total=10, desc='decoding', unit='pictures', file=file) as bar:
+    bar.start_t -= 3
+    bar.last_print_t -= 3
+    bar.update(5)
+  shown = file.getvalue().rstrip('\n').split('\r')[-1]
+  assert shown.startswith('decoding:  50%|') and '5/10' in shown and 'pictures/s' in shown
+
+
 @pytest.mark.parametrize('result, lines', [
     (dict(test_accuracy=.75, test_loss=.5, test_count=2000),
      ['test      accuracy 75.00%, loss 0.5000, 2,000 pictures']),

@@ -14,10 +14,13 @@ def config():
   return digits.get_config()
 
 
-def create(path, config):
+DATA = {'name': 'digits', 'class_names': ['0', '1'], 'counts': {'train': [3, 4], 'test': [1, 1]}, 'fingerprint': 'a'}
+
+
+def create(path, config, data=DATA):
   model = variants.build('small-digits', num_classes=10, image_size=8)
   folder = run.open_run(path, config)
-  folder.create(config, run.describe_model(model, '0123456789', 8))
+  folder.create(config, run.describe_model(model, '0123456789', 8), data)
   return folder
 
 
@@ -49,6 +52,17 @@ def test_another_config_is_refused_and_each_key_named(tmp_path, config):
   with pytest.raises(BadInput, match=r'optim\.lr: 0\.003 there, 0\.5 now; seed: 0 there, 3 now'):
     run.open_run(tmp_path / 'new', config)
   assert json.loads((tmp_path / 'new' / 'config.json').read_text())['seed'] == 0
+
+
+@pytest.mark.parametrize('change', [{'fingerprint': 'b'}, {'counts': {'train': [4, 4], 'test': [1, 1]}},
+                                    {'class_names': ['1', '0']}])
+def test_other_pictures_are_refused(tmp_path, config, change):
+  create(tmp_path / 'new', config)
+  create(tmp_path / 'new', config, {**DATA, 'notes': ['only said']})
+  before = {path.name: path.read_bytes() for path in (tmp_path / 'new').iterdir()}
+  with pytest.raises(BadInput, match=r'the pictures have changed since .*new began \(7 train, 2 test then, \d train'):
+    create(tmp_path / 'new', config, {**DATA, **change})
+  assert {path.name: path.read_bytes() for path in (tmp_path / 'new').iterdir()} == before
 
 
 def test_foreign_folder_is_refused_and_left_alone(tmp_path, config):

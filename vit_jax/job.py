@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vit_jax import config as config_lib
 from vit_jax import cpu
+from vit_jax import defaults
 from vit_jax import evaluate
 from vit_jax import optim
 from vit_jax import progress
@@ -32,7 +34,16 @@ class Job:
   rate: Any  # step -> AdamW's learning rate
   total_steps: int
   eval_every: int  # steps
+  chosen: dict  # {key: value} that the config left open
   eval_step: Any = None  # compiled when it is first needed
+
+  def describe_data(self):
+    """What the data was, as JSON-able data: the run folder keeps it, and knows by it whether the data has changed."""
+    data = self.data
+    counts = {name: np.bincount(part.labels, minlength=len(data.class_names)).tolist()
+              for name, part in (('train', data.train), ('validation', data.validation), ('test', data.test))}
+    return {'name': data.name, 'class_names': list(data.class_names), 'counts': counts, 'notes': list(data.notes),
+            'fingerprint': data.fingerprint, 'chosen': self.chosen}
 
   def validates(self, step):
     """Whether a validation and a checkpoint follow this step: every so many epochs, and at the end."""
@@ -67,17 +78,20 @@ class Job:
     optimizer = f'adamw {config.optim.lr:g}'
     if config.optim.name == 'muon':
       optimizer = f'muon {config.optim.muon_lr:g} beside {optimizer}'
+    chosen = ', '.join(f'{key}={value}' for key, value in self.chosen.items())
     device = jax.devices()[0]
     kind = run.processor_name() if device.platform == 'cpu' else device.device_kind
     return progress.table([
         ('recipe', f'{recipe}, seed {config.seed}'),
         ('data', f'{data.name}: {", ".join(sizes)} pictures of {size}×{size}; '
                  f'{len(data.class_names)} classes: {names}'),
+        *(('', note) for note in data.notes),
         ('model', f'{config.model.variant}: {progress.number(params)} parameters, '
                   f'{variants.num_tokens(model, size)} tokens, {progress.number(flops)}FLOP a picture, '
                   f'{jnp.dtype(model.dtype).name}'),
         ('train', f'{self.total_steps} steps of {config.batch_size} pictures ({config.epochs:g} epochs), {optimizer}'
                   + (f'; goes on after step {start_step}' if start_step else '')),
+        *([('chosen', f'by the number of pictures: {chosen}')] if chosen else []),
         ('device', f'{self.mesh.size} × {device.platform} ({kind}), jax {jax.__version__}'),
         ('run', str(folder)),
     ])
@@ -114,23 +128,31 @@ class Job:
     return evaluate.evaluate(self.eval_step, params, batches, self.mesh)
 
 
+def build_model(config, num_classes):
+  """The config's model; raises BadInput where its sizes do not fit together."""
+  sizes = config.model.to_dict()
+  return variants.build(sizes.pop('variant'), num_classes=num_classes, image_size=config.data.image_size,
+                        dtype=cpu.activation_dtype(config.dtype), **sizes)
+
+
 def prepare(config, cache_dir):
   """Checks a config and makes a Job of it; raises BadInput for whatever cannot work."""
-  config_lib.check(config)
   mesh = sharding.make_mesh()
-  sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
-  sizes = config.model.to_dict()
-  build = lambda num_classes: variants.build(
-      sizes['variant'], num_classes=num_classes, image_size=config.data.image_size,
-      dtype=cpu.activation_dtype(config.dtype), **{k: v for k, v in sizes.items() if k != 'variant'})
-  build(2)  # Before the data, which may take longer to find fault with.
-  data = load.load(config.data.name, data_dir=config.data.dir, cache_dir=cache_dir, classes=config.data.classes,
-                   image_size=config.data.image_size, val_fraction=config.data.val_fraction)
-  model = build(len(data.class_names))
+  def check(config):
+    config_lib.check(config)
+    sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
+    build_model(config, 2)
+  check(defaults.fill(config, 1)[0])  # Before the data, which may take longer to find fault with.
+  data = load.load(config.data.name, path=config.data.path, data_dir=config.data.dir, cache_dir=cache_dir,
+                   classes=config.data.classes, image_size=config.data.image_size,
+                   val_fraction=config.data.val_fraction)
+  config, chosen = defaults.fill(config, len(data.train))
+  check(config)
+  model = build_model(config, len(data.class_names))
   steps = lambda epochs: round(epochs * len(data.train) / config.batch_size)
   total_steps = max(steps(config.epochs), 1)
   tx, rate = optim.make_optimizer(
       variants.abstract_params(model, config.data.image_size), name=config.optim.name, peak_lr=config.optim.lr,
       muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay,
       warmup_steps=steps(config.optim.warmup_epochs), total_steps=total_steps, grad_clip=config.optim.grad_clip)
-  return Job(config, data, model, mesh, tx, rate, total_steps, eval_every=max(steps(config.eval_epochs), 1))
+  return Job(config, data, model, mesh, tx, rate, total_steps, max(steps(config.eval_epochs), 1), chosen)

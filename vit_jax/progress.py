@@ -35,6 +35,64 @@ def number(value):
   return f'{value:,}'
 
 
+class Lines:
+  """What tqdm is, for a file that is no terminal: plain lines, at most one in `PLAIN_EVERY` seconds, no last one.
+
+  Takes tqdm's arguments, so that a library that shows its progress through tqdm can be given this class instead.
+  """
+  get_lock = tqdm.tqdm.get_lock
+
+  def __init__(self, iterable=None, *, total=None, desc='', unit='it', file=None, **_):
+    self.iterable = iterable
+    # None or 0: nobody knows.
+    self.total = len(iterable) if total is None and hasattr(iterable, '__len__') else total
+    self.desc, self.unit, self.file = desc.rstrip(' .:…'), unit.strip(), file or sys.stderr
+    self.n = 0
+    self.started = self.last_line = time.monotonic()
+
+  def __iter__(self):
+    for item in self.iterable:
+      yield item
+      self.update()
+
+  def update(self, n=1):
+    """Counts `n` more."""
+    self.n += n
+    now = time.monotonic()
+    if now - self.last_line >= PLAIN_EVERY:
+      self.last_line = now
+      of = f'/{self.total:,}' if self.total else ''
+      rest = (self.total or 0) - self.n
+      left = f' · {duration(rest * (now - self.started) / self.n)} left' if self.n and rest >= 0 else ''
+      print(f'{self.desc} · {self.n:,}{of} {self.unit}{left}', file=self.file, flush=True)
+
+  def refresh(self):
+    """Nothing is drawn here that could be drawn again."""
+
+  clear = close = refresh
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+
+def bar(*, total, desc, unit, file=None):
+  """The progress of work outside training, for `with`: tqdm's bar, from the third second on, or `Lines`."""
+  file = file or sys.stderr
+  kind = tqdm.tqdm if file.isatty() else Lines
+  return kind(total=total, desc=desc, unit=f' {unit}', file=file, delay=2, dynamic_ncols=True)
+
+
+def track(items, *, total, desc, unit):
+  """Hands items on, one after the other, and shows how many of `total` have been used."""
+  with bar(total=total, desc=desc, unit=unit) as shown:
+    for item in items:
+      yield item
+      shown.update(1)
+
+
 class Progress:
   """A bar with images/s, loss, accuracy and ETA on a terminal; elsewhere a plain line every few seconds."""
 

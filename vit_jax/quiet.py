@@ -16,6 +16,8 @@ def silence():
     python_logging.getLogger(name).setLevel(python_logging.ERROR)
   # Programs that call oneDNN cannot be stored in the compilation cache; they are compiled again, which is all.
   warnings.filterwarnings('ignore', message='Error writing persistent compilation cache')
+  # Pillow's warning of a picture that data/picture.py refuses, naming it.
+  warnings.filterwarnings('ignore', message='Image size .* exceeds limit')
   logging.set_verbosity(logging.WARNING)
   logging.set_stderrthreshold('warning')
   logging.get_absl_handler().addFilter(lambda record: record.module.startswith(OURS))

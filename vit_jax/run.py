@@ -2,6 +2,7 @@
 
     config.json       the recipe as it ran
     model.json        what predicting needs: sizes of the model, class names, preprocessing
+    data.json         pictures of each part and class, what was left out, and a digest of it all
     environment.json  one entry a start: command, versions, processor, devices
     metrics.jsonl     one line a logged step
     tensorboard/      the same numbers as TensorBoard events
@@ -78,14 +79,19 @@ class RunFolder:
     self.metrics_path = self.path / 'metrics.jsonl'
     self.result_path = self.path / 'result.json'
 
-  def create(self, config, model_description):
-    """Makes the folder, if it is new, with everything in it that training does not change."""
+  def create(self, config, model_description, data_description):
+    """Makes the folder, if it is new, with everything in it that training does not change.
+
+    Raises BadInput where it cannot be written, or the data is no longer what the run began with.
+    """
+    self.check_data(data_description)
     try:
       self.path.mkdir(parents=True, exist_ok=True)
       write_atomically(self.path / 'config.json', config_lib.to_json(config))
     except OSError as error:
       raise BadInput(f'--workdir={self.path} cannot be written ({error.strerror}); name another folder') from None
     self.write_json('model.json', model_description)
+    self.write_json('data.json', data_description)
     self.note_environment()
 
   def read_json(self, name):
@@ -105,6 +111,17 @@ class RunFolder:
     """The config as it ran."""
     self.read_json('config.json')
     return config_lib.from_json((self.path / 'config.json').read_text(encoding='utf-8'))
+
+  def check_data(self, description):
+    """Raises BadInput where the run has another data set than this one, by its fingerprint and sizes."""
+    if not (self.path / 'data.json').exists():
+      return
+    there = self.read_json('data.json')
+    if any(there[key] != description[key] for key in ('fingerprint', 'counts', 'class_names')):
+      sizes = [', '.join(f'{sum(counts):,} {part}' for part, counts in data['counts'].items())
+               for data in (there, description)]
+      raise BadInput(f'the pictures have changed since {self.path} began ({sizes[0]} then, {sizes[1]} now); put them '
+                     'back, or start anew with another --workdir')
 
   def note_environment(self):
     """Adds an entry for this start to environment.json."""

@@ -42,7 +42,8 @@ def train(config, workdir, *, recipe, cache_dir):
     print(f'this run is finished already: {folder.path}')
     return folder.read_json('result.json')
   job = job_lib.prepare(config, cache_dir)
-  folder.create(config, run.describe_model(job.model, job.data.class_names, config.data.image_size))
+  folder.create(config, run.describe_model(job.model, job.data.class_names, config.data.image_size),
+                job.describe_data())
   with contextlib.closing(folder.checkpoints(config.keep)) as manager:
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
     print(job.describe(recipe, folder.path, start_step), flush=True)
@@ -138,6 +139,7 @@ def evaluate_run(workdir, *, cache_dir):
   """
   folder = run.RunFolder(workdir)
   job = job_lib.prepare(folder.config(), cache_dir)
+  folder.check_data(job.describe_data())
   with contextlib.closing(folder.checkpoints()) as manager:
     state, step = checkpoint.restore_latest(manager, job.abstract_state())
   if state is None:

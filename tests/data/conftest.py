@@ -1,5 +1,9 @@
-"""Small sets on disk, written by TFDS in its own format, and the way a recipe opens them."""
+"""Small sets on disk, written by TFDS in its own format or packed as theirs, and the way a recipe opens them."""
+import io
+import zipfile
+
 import numpy as np
+from PIL import Image
 import pytest
 
 from vit_jax import quiet
@@ -51,3 +55,67 @@ def open_set(tmp_path):
                    val_fraction=0.0)
     return load.load(name, **{**options, **changes})
   return open_set
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+  """Every download fails at once, as on a machine that is not connected."""
+  for name in ('http_proxy', 'https_proxy', 'all_proxy'):
+    for key in (name, name.upper()):
+      monkeypatch.setenv(key, 'http://127.0.0.1:9')  # Nobody listens there.
+  monkeypatch.delenv('no_proxy', raising=False)
+  monkeypatch.delenv('NO_PROXY', raising=False)
+
+
+def smooth(seed):
+  """Pixels u8[64,64,4] that JPEG keeps well: slow waves, different in each channel and for each seed."""
+  y, x, c = np.mgrid[:64, :64, :4]
+  return np.round(127.5 + 120 * np.sin(y / 20 + c + seed) * np.cos(x / 25 - c)).astype(np.uint8)
+
+
+def jpeg(pixels, mode):
+  """Encodes the channels that a mode of Pillow's needs."""
+  file = io.BytesIO()
+  channels = pixels[..., 0] if mode == 'L' else pixels[..., :len(mode)]
+  Image.fromarray(np.ascontiguousarray(channels), mode=None if mode != 'CMYK' else 'CMYK').save(file, 'jpeg', quality=95)
+  return file.getvalue()
+
+
+@pytest.fixture(scope='session')
+def tiny_imagenet_files():
+  """What Tiny ImageNet's archive holds, with 2 + 1 pictures for each of its 200 classes: {member: bytes}.
+
+  The first of them are grey or CMYK. Labels say the WordNet ids in a file of their own, as in the real one.
+  """
+  from vit_jax.data import tiny_imagenet
+  names, root, files, lines = tiny_imagenet.class_names(), 'tiny-imagenet-200', {}, []
+  modes = {0: 'L', 1: 'CMYK', 2: 'CMYK'}
+  for label, wordnet_id in enumerate(names):
+    for number in range(2):
+      picture = jpeg(smooth(2 * label + number), modes.get(2 * label + number, 'RGB'))
+      files[f'{root}/train/{wordnet_id}/images/{wordnet_id}_{number}.JPEG'] = picture
+    files[f'{root}/train/{wordnet_id}/{wordnet_id}_boxes.txt'] = b'left out'
+  # The validation pictures come in another order than the classes.
+  for number, wordnet_id in enumerate(reversed(names)):
+    files[f'{root}/val/images/val_{number}.JPEG'] = jpeg(smooth(1000 + number), 'L' if number == 7 else 'RGB')
+    lines.append(f'val_{number}.JPEG\t{wordnet_id}\t0\t1\t62\t63\n')
+  files[f'{root}/val/val_annotations.txt'] = ''.join(lines).encode()
+  files[f'{root}/test/images/test_0.JPEG'] = jpeg(smooth(5000), 'RGB')
+  files[f'{root}/wnids.txt'] = '\n'.join(reversed(names)).encode()
+  files[f'{root}/words.txt'] = ''.join(f'{key}\t{name}, and so on\n' for key, name in names.items()).encode()
+  return files
+
+
+@pytest.fixture
+def pack(tmp_path, monkeypatch):
+  """pack(files): puts {member: bytes} as Tiny ImageNet's archive where TFDS keeps manual downloads: -> its path."""
+  from vit_jax.data import tiny_imagenet
+  monkeypatch.setattr(tiny_imagenet, 'COUNTS', {'train': 2, 'validation': 1})
+  def pack(files):
+    path = tmp_path / 'sets/downloads/manual/tiny-imagenet-200.zip'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, 'w') as archive:
+      for name, data in files.items():
+        archive.writestr(name, data)
+    return path
+  return pack

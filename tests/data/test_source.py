@@ -67,6 +67,17 @@ def test_tiny_classes_give_one_picture():
   assert sorted(labels[out]) == [0, 1] and sorted(labels[kept]) == [0, 1, 1]
 
 
+def test_a_classs_only_picture_is_never_held_out():
+  kept, out = source.held_out(np.array([0, 1, 1]), .4)
+  assert kept.tolist()[0] == 0 and len(out) == 1 and out[0] in (1, 2)
+
+
+@pytest.mark.parametrize('count, fraction, want', [
+    (0, .5, 0), (1, .5, 0), (2, .01, 1), (2, .99, 1), (10, .25, 2), (10, 0.0, 0), (100, .999, 99)])
+def test_share_by_hand(count, fraction, want):
+  assert source.share(count, fraction) == want
+
+
 def test_no_labels_at_all():
   kept, out = source.held_out(np.zeros(0, np.int32), .1)
   assert len(kept) == len(out) == 0

@@ -202,3 +202,47 @@ def test_conv_positions_are_a_depthwise_convolution(cls):
   mixed = conv.apply({'params': {'kernel': params['kernel'][:, :, None]}}, grid).reshape(2, 12, 4)
   expected = np.concatenate([tokens[:, :cls], tokens[:, cls:] + mixed], axis=1)
   np.testing.assert_allclose(module.apply({'params': params}, tokens), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_patch_dropout_keeps_a_random_part_in_order():
+  tokens = jnp.arange(2 * 9 * 3, dtype=jnp.float32).reshape(2, 9, 3)
+  module = vit.PatchDropout(0.5, num_kept=1)
+  drop = lambda key, train=True: np.asarray(module.apply({}, tokens, train=train, rngs={'dropout': jax.random.key(key)}))
+  assert np.array_equal(drop(0, train=False), tokens)
+  seen = np.zeros((2, 9), int)
+  for key in range(200):
+    kept = drop(key)
+    assert kept.shape == (2, 5, 3)  # the first, and 8 - round(0.5 · 8) of the others
+    for picture, rows in enumerate(kept):
+      where = [int(np.flatnonzero((np.asarray(tokens[picture]) == row).all(axis=1))[0]) for row in rows]
+      assert where[0] == 0 and where == sorted(set(where))
+      seen[picture, where] += 1
+  # Each of the others in half of the draws; 200 draws have a standard deviation of 7.
+  assert np.all(np.abs(seen[:, 1:] - 100) < 35) and np.any(seen[0] != seen[1])
+
+
+def test_patch_dropout_hands_the_gradient_to_those_that_stayed():
+  tokens = jax.random.normal(jax.random.key(1), (1, 8, 4))
+  module = vit.PatchDropout(0.25)
+  apply = lambda x: module.apply({}, x, train=True, rngs={'dropout': jax.random.key(2)})
+  kept = np.asarray(apply(tokens))[0]
+  gradient = np.asarray(jax.grad(lambda x: (apply(x) ** 2).sum() / 2)(tokens))[0]
+  where = [np.flatnonzero((np.asarray(tokens[0]) == row).all(axis=1))[0] for row in kept]
+  want = np.zeros_like(gradient)
+  want[where] = kept
+  np.testing.assert_allclose(gradient, want, rtol=1e-6)
+
+
+def test_patches_are_dropped_after_the_first_blocks_convolution():
+  sizes = dict(num_classes=3, patch_size=2, hidden_size=8, num_layers=2, num_heads=2, mlp_dim=16, classifier='gap',
+               posemb='sincos2d', conv_positions=True)
+  images = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+  dropping = vit.VisionTransformer(**sizes, patch_dropout=0.5)
+  params = dropping.init(jax.random.key(1), images, train=False)['params']
+  blocks = params['Transformer']
+  assert 'ConvPositions' in blocks['encoderblock_0'] and 'ConvPositions' not in blocks['encoderblock_1']
+  _, seen = dropping.apply({'params': params}, images, train=True, rngs={'dropout': jax.random.key(2)},
+                           capture_intermediates=True)
+  seen = seen['intermediates']['Transformer']
+  assert seen['encoderblock_0']['ConvPositions']['__call__'][0].shape == (2, 16, 8)
+  assert seen['encoderblock_1']['__call__'][0].shape == (2, 8, 8)

@@ -45,22 +45,46 @@ class DataSet:
   train: Source
   validation: Source
   test: Source
+  # What was left out and why, for a person: one line each.
+  notes: tuple[str, ...] = ()
+  # Stands for the pictures and their parts, where these can change between two starts of a run.
+  fingerprint: str = ''
 
 
 def held_out(labels, fraction):
   """Splits by a fixed rule: i32[N], fraction in [0,1) -> (kept i64[], held out i64[]), both in order.
 
-  The same share of each class (at least one picture, where `fraction` > 0) is drawn by a generator that
-  always starts alike: the split depends on the labels alone, never on the seed of a run.
+  The same share of each class is drawn by a generator that always starts alike: the split depends on the labels
+  alone, never on the seed of a run. Where `fraction` > 0 that is at least one picture, but never a class's only
+  one.
   """
   rng = np.random.default_rng(0)
   chosen = []
   for label in np.unique(labels):
     of_class = np.flatnonzero(labels == label)
-    count = max(round(fraction * len(of_class)), 1) if fraction else 0
-    chosen.append(rng.permutation(of_class)[:count])
+    chosen.append(rng.permutation(of_class)[:share(len(of_class), fraction)])
   out = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
   return np.setdiff1d(np.arange(len(labels)), out), out
+
+
+def share(count, fraction):
+  """How many of so many things are held out: at least one where `fraction` > 0, and never all."""
+  return min(max(round(fraction * count), 1), count - 1) if fraction and count else 0
+
+
+def held_out_groups(labels, groups, fraction):
+  """As `held_out`, with each group on one side: i32[N], groups i64[N], fraction -> (kept i64[], held out i64[]).
+
+  A group is a number; it counts as of the class of its first picture, and groups are taken in the order of their
+  numbers: where pictures are sorted by their content, that order is as good as random.
+  """
+  names, firsts = np.unique(groups, return_index=True)
+  chosen = []
+  for label in np.unique(labels):
+    of_class = names[labels[firsts] == label]
+    chosen.append(of_class[:share(len(of_class), fraction)])
+  out = np.isin(groups, np.concatenate(chosen)) if chosen else np.zeros(0, bool)
+  return np.flatnonzero(~out), np.flatnonzero(out)
 
 
 def check_fraction(fraction):

@@ -1,21 +1,26 @@
 """Any image set of TensorFlow Datasets -> a DataSet of decoded pixels.
 
-Pictures are decoded once, to one size, into a file in the cache folder (N·S·S·3 bytes on disk) that is mapped
-into memory, so that RAM holds what is being read; a second start only opens it. The cache can be deleted at
-any time.
+Pictures are decoded once, to one size, into a folder of the cache: N·S·S·3 bytes on disk, 1.35 GB for Tiny ImageNet's
+110,000 pictures of 64×64. The file is mapped into memory. What has been read of it stays in RAM as long as nobody
+else needs that RAM (the page cache, shared by all processes that read the file); the process itself holds a batch.
+The folder also holds what else a start needs to know, so that a second start does not import TFDS, and of the set
+looks at the dates of its dataset_info.json alone: a set that was made anew is decoded anew. The cache can be deleted
+at any time.
 """
-import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
-import tempfile
+import sys
+import types
 
 from absl import logging
 import numpy as np
-import tqdm
 
+from vit_jax import progress
 from vit_jax import quiet
+from vit_jax.data import cache
 from vit_jax.data import source
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
@@ -23,6 +28,8 @@ from vit_jax.errors import one_line
 
 # For sets that come in one piece: this share of each class is the test part, by `held_out`'s fixed rule.
 TEST_FRACTION = 0.2
+# The splits that are used, where a set has them; whatever else it has is never read.
+SPLITS = ('train', 'validation', 'test')
 
 
 def load(name, *, data_dir, cache_dir, classes, image_size, val_fraction):
@@ -32,17 +39,11 @@ def load(name, *, data_dir, cache_dir, classes, image_size, val_fraction):
   validation part is the set's own where it has both, else held out of train by a fixed rule. Raises BadInput
   for unknown names and classes, sets without pictures and labels, and where the set can't be downloaded.
   """
-  builder = prepared_builder(name, data_dir)
-  image_key, label_key = find_keys(name, builder.info.features)
-  known = builder.info.features[label_key].names
-  ids = source.class_ids(classes, known)
-  open_split = lambda split: cached(
-      cache_dir, builder, split, image_key, label_key, ids, image_size)
-  train = open_split('train')
-  others = {split: part for split in ('test', 'validation') if split in builder.info.splits
-            and len(part := open_split(split))}
+  splits, class_names = opened(name, data_dir, cache_dir, classes, image_size)
+  train = splits['train']
+  others = {split: splits[split] for split in ('test', 'validation') if len(splits.get(split, ()))}
   if not len(train):
-    raise BadInput(f'{name} has no training pictures of the classes {[known[i] for i in ids]}')
+    raise BadInput(f'{name} has no training pictures of the classes {list(class_names)}')
   if others:
     test = others.get('test', others.get('validation'))
   else:
@@ -54,103 +55,194 @@ def load(name, *, data_dir, cache_dir, classes, image_size, val_fraction):
     kept, held = source.held_out(train.labels, val_fraction)
     validation = train.take(held)
     train = train.take(kept) if len(held) else train
-  return source.DataSet(name, tuple(known[i] for i in ids), train, validation, test)
+  return source.DataSet(name, class_names, train, validation, test)
+
+
+def opened(name, data_dir, cache_dir, classes, image_size):
+  """The decoded pixels of a set's splits, decoded now where they are not in the cache: -> ({split: Source}, names)."""
+  # Only a set that is not where it should be has to be asked for where it is.
+  builder = None if made(name, data_dir) else prepared_builder(name, data_dir)
+  when = made(name, data_dir) or made_at(pathlib.Path(builder.data_dir))
+  key = [name, when, list(classes), image_size]
+  write = lambda folder: decode(name, builder or prepared_builder(name, data_dir), classes, image_size, folder)
+  folder = cache.folder(cache_dir, f'{re.sub(r"[^\w.]+", "-", name)}-{image_size}px', key, write)
+  about = json.loads((folder / 'about.json').read_text(encoding='utf-8'))
+  images = np.load(folder / 'images.npy', mmap_mode='r')
+  everything = source.Source.whole(images, np.load(folder / 'labels.npy'))
+  ends = np.cumsum(list(about['counts'].values()))
+  parts = {split: everything.take(np.arange(end - count, end))
+           for (split, count), end in zip(about['counts'].items(), ends, strict=True)}
+  return parts, tuple(about['class_names'])
+
+
+def made(name, data_dir):
+  """When the versions of a set that are on disk were made, without TFDS: [[file, ns, bytes], …], [] for none."""
+  root = data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
+  return made_at(pathlib.Path(root).expanduser() / re.split('[/:]', name)[0])
+
+
+def made_at(folder):
+  """The same for a folder of versions, of configs of versions, or of one version."""
+  files = sorted(file for depth in ('', '*/', '*/*/') for file in folder.glob(f'{depth}dataset_info.json'))
+  return [[str(file), file.stat().st_mtime_ns, file.stat().st_size] for file in files]
 
 
 def prepared_builder(name, data_dir):
   """The TFDS builder of a set that is on disk, after downloading it if need be. Raises BadInput where it fails."""
+  quiet.import_tensorflow()  # First, so that it is told to keep off the accelerators.
   import tensorflow_datasets as tfds  # Here, not above: it takes seconds that `--help` need not pay.
-  from tensorflow_datasets.core.download import downloader
+  from tensorflow_datasets.core import naming
+
+  from vit_jax.data import tiny_imagenet  # noqa: F401  TFDS knows its name from now on.
 
   data_dir = os.path.expanduser(data_dir) if data_dir else None
   try:
+    dataset, _ = naming.parse_builder_name_kwargs(name)
+    if dataset.namespace:
+      # TFDS would ask the network for a list of them, or import libraries that are not there.
+      raise BadInput(f'data.name={name!r} belongs to {dataset.namespace!r}, not to TensorFlow Datasets itself; make it '
+                     'a folder of pictures (--config.data.name=folder), or a TFDS set of your own on disk')
     builder = tfds.builder(name, data_dir=data_dir)
-  except tfds.core.registered.DatasetNotFoundError:
-    # Without the community's sets, whose list TFDS would download.
-    choose(name, ['digits', *tfds.list_builders(with_community_datasets=False)], 'data.name')
+  except BadInput:
     raise
-  except (ValueError, AssertionError) as error:  # How TFDS refuses a malformed name, a version or a config.
+  except Exception as error:  # A malformed name, a version or a config that is not there, damaged metadata, …
+    if isinstance(error, tfds.core.registered.DatasetNotFoundError):
+      # Without the community's sets, whose list TFDS would download.
+      choose(name, ['digits', 'folder', *tfds.list_builders(with_community_datasets=False)], 'data.name')
     raise BadInput(f'data.name={name!r} cannot be opened ({one_line(error)})') from error
-  if builder.is_prepared():
-    return builder
+  return builder if builder.is_prepared() else downloaded(name, builder)
+
+
+def downloaded(name, builder):
+  """Downloads and prepares a set: -> its builder. Raises BadInput where that fails."""
+  import tensorflow_datasets as tfds
+  from tensorflow_datasets.core.download import downloader
+  from tensorflow_datasets.core.utils import tqdm_utils
+
   # TFDS would try for minutes before it says that there is no network.
   downloader.MAX_RETRIES = 1
+  if not sys.stderr.isatty():
+    tqdm_utils.tqdm_lib = types.SimpleNamespace(tqdm=progress.Lines)
   logging.info('%s is not on disk; downloading it to %s', name, builder.data_dir)
   try:
     builder.download_and_prepare()
   except Exception as error:  # Each of a thousand sets fails in its own way, without a network or a manual download.
-    raise BadInput(
-        f'data.name={name!r} is not in {builder.data_dir} and could not be downloaded ({one_line(error)}); '
-        f'copy the folder there from a machine that has it, name its place with --config.data.dir=…, or '
-        f'start with --config=configs/digits.py, which needs no download') from error
-  return builder
+    if isinstance(error, BadInput):
+      raise
+    if not builder.is_prepared():  # Otherwise another process was quicker, which is as good.
+      raise BadInput(
+          f'data.name={name!r} is not in {builder.data_dir} and could not be downloaded ({one_line(error)}); '
+          f'copy the folder there from a machine that has it, name its place with --config.data.dir=…, or '
+          f'start with --config=configs/digits.py, which needs no download') from error
+  # What killed processes left, and what slower ones are still at: those will find the set made, just above.
+  folder = pathlib.Path(builder.data_dir)
+  for left in folder.parent.glob(f'incomplete.*_{folder.name}'):
+    shutil.rmtree(left, ignore_errors=True)
+  # Opened anew, because TFDS does not look at what another process made.
+  return tfds.builder(name, data_dir=str(builder.data_dir_root))
 
 
 def find_keys(name, features):
-  """The keys of the picture and of its class label; raises BadInput, listing the features, where there are none."""
+  """The keys of the picture and of its class label; raises BadInput, listing the features, where they are not plain.
+
+  Plain are pictures of 8 bits with 1, 3 or 4 channels and one class each. Where there are several pictures or
+  labels, one of each must be called 'image' or 'label'.
+  """
   import tensorflow_datasets as tfds
 
-  of_kind = lambda kind: [key for key in features if isinstance(features[key], kind)]
-  images, labels = of_kind(tfds.features.Image), of_kind(tfds.features.ClassLabel)
-  if not images or not labels:
-    raise BadInput(f'data.name={name!r} has no picture with a class label; its features are '
-                   f'{", ".join(f"{key} ({type(features[key]).__name__})" for key in features)}')
-  return ('image' if 'image' in images else images[0]), ('label' if 'label' in labels else labels[0])
+  top = features if isinstance(features, tfds.features.FeaturesDict) else {}
+  pictures = [key for key in top if isinstance(top[key], tfds.features.Image)
+              and not isinstance(top[key], tfds.features.LabeledImage)]
+  labels = [key for key in top if isinstance(top[key], tfds.features.ClassLabel)]
+  described = describe('', features)
+  listed = f'its features are {", ".join(described[:20])}{" and more" if len(described) > 20 else ""}'
+  if not pictures or not labels:
+    raise BadInput(f'data.name={name!r} has no picture with a class label; {listed}')
+  choice = {}
+  for wanted, keys in (('image', pictures), ('label', labels)):
+    if len(keys) > 1 and wanted not in keys:
+      raise BadInput(f'data.name={name!r} has {" and ".join(keys)}, and none of them is called {wanted!r}; {listed}')
+    choice[wanted] = wanted if wanted in keys else keys[0]
+  image, label = top[choice['image']], top[choice['label']]
+  if np.dtype(image.np_dtype) != np.uint8 or len(image.shape) != 3 or image.shape[-1] not in (1, 3, 4):
+    raise BadInput(f'data.name={name!r} has pictures of {np.dtype(image.np_dtype)}{list(image.shape)}; they must be of '
+                   f'8 bits with 1, 3 or 4 channels; save them as such, e.g. as a folder (--config.data.name=folder)')
+  if not label.num_classes:
+    raise BadInput(f'data.name={name!r} does not say which classes its {choice["label"]!r} has; {listed}')
+  return choice['image'], choice['label']
 
 
-def cached(cache_dir, builder, split, image_key, label_key, ids, image_size):
-  """Opens the decoded pixels of one split, decoding them first where that has not been done: -> Source."""
-  made = (pathlib.Path(builder.data_dir) / 'dataset_info.json').stat().st_mtime_ns
-  key = json.dumps([str(builder.data_dir), made, split, image_key, label_key, ids, image_size])
-  name = f'{builder.name}-{split}-{image_size}px-{hashlib.sha256(key.encode()).hexdigest()[:12]}'
-  folder = pathlib.Path(cache_dir) / 'pictures' / name
-  if not folder.exists():
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(tempfile.mkdtemp(prefix=f'.{name}-', dir=folder.parent))
-    try:
-      decode(builder, split, image_key, label_key, ids, image_size, partial)
-      # A rename, so that a cache is there whole or not at all, whoever else is writing it.
-      partial.rename(folder)
-    except OSError:
-      if not folder.exists():
-        raise
-    finally:
-      shutil.rmtree(partial, ignore_errors=True)
-  return source.Source.whole(np.load(folder / 'images.npy', mmap_mode='r'), np.load(folder / 'labels.npy'))
+def describe(key, feature):
+  """Features as a person reads them: 'image (Image)', 'objects/bbox (BBoxFeature)', …, those of dicts one by one."""
+  import tensorflow_datasets as tfds
+
+  inner = getattr(feature, 'feature', None)  # What a sequence is one of.
+  if isinstance(feature, tfds.features.FeaturesDict) or isinstance(inner, tfds.features.FeaturesDict):
+    inside = inner if isinstance(inner, tfds.features.FeaturesDict) else feature
+    return [text for name in inside for text in describe(f'{key}/{name}' if key else name, inside[name])]
+  return [f'{key} ({type(feature).__name__})'.strip()]
 
 
-def decode(builder, split, image_key, label_key, ids, image_size, folder):
-  """Writes images.npy u8[N,S,S,3] and labels.npy i32[N] of the pictures whose label is in `ids` to `folder`."""
+def decode(name, builder, classes, image_size, folder):
+  """Writes the pictures of `classes` into `folder`, the splits one after the other.
+
+  images.npy u8[N,S,S,3], labels.npy i32[N], and about.json with the number of pictures of each split and the names
+  of the classes.
+  """
   tf = quiet.import_tensorflow()
   import tensorflow_datasets as tfds
 
-  raw = builder.as_dataset(split=split, decoders={image_key: tfds.decode.SkipDecoding()})
-  labels = np.array(list(raw.map(lambda x: x[label_key]).as_numpy_iterator()))
-  labels = labels[np.isin(labels, ids)]
-  np.save(folder / 'labels.npy', np.array([ids.index(label) for label in labels], np.int32))
+  features = builder.info.features
+  image_key, label_key = find_keys(name, features)
+  known = features[label_key].names
+  ids = source.class_ids(classes, known)
+  if 'train' not in builder.info.splits:
+    raise BadInput(f'data.name={name!r} has no split train; it has {", ".join(builder.info.splits) or "none"}')
+  splits = [split for split in SPLITS if split in builder.info.splits]
+  raw = {split: builder.as_dataset(split=split, decoders={image_key: tfds.decode.SkipDecoding()}) for split in splits}
 
   def picture(example):
-    image = builder.info.features[image_key].decode_example(example[image_key])
-    return fit(image, image_size)
+    return fit(features[image_key].decode_example(example[image_key]), image_size)
 
-  pictures = raw.filter(lambda x: tf.reduce_any(x[label_key] == tf.constant(ids, tf.int64)))
-  pictures = pictures.map(picture, num_parallel_calls=tf.data.AUTOTUNE).batch(256)
-  shape = (len(labels), image_size, image_size, 3)
-  if not len(labels):  # An empty file cannot be mapped into memory, but it can be loaded as one.
-    np.save(folder / 'images.npy', np.zeros(shape, np.uint8))
-    return
-  images = np.lib.format.open_memmap(folder / 'images.npy', mode='w+', dtype=np.uint8, shape=shape)
-  start = 0
-  with tqdm.tqdm(total=len(labels), desc=f'decoding {builder.name}/{split}', unit=' pictures', delay=2) as bar:
-    for batch in pictures.as_numpy_iterator():
-      images[start:start + len(batch)] = batch
-      start += len(batch)
-      bar.update(len(batch))
-  images.flush()
+  try:
+    labels = {split: read_labels(raw[split], label_key, ids) for split in splits}
+    total = sum(map(len, labels.values()))
+    np.save(folder / 'labels.npy', np.concatenate(list(labels.values())))
+    check_space(folder, total * image_size**2 * 3)
+    with (open(folder / 'images.npy', 'wb') as file,
+          progress.bar(total=total, desc=f'decoding {builder.name}', unit='pictures') as bar):
+      # By hand: a write into a mapped file on a full disk would end the process, without a word.
+      header = {'descr': '|u1', 'fortran_order': False, 'shape': (total, image_size, image_size, 3)}
+      np.lib.format.write_array_header_1_0(file, header)
+      for split in splits:
+        pictures = raw[split].filter(lambda x: tf.reduce_any(x[label_key] == tf.constant(ids, tf.int64)))
+        for batch in pictures.map(picture, tf.data.AUTOTUNE).batch(256).prefetch(2).as_numpy_iterator():
+          file.write(batch.data)
+          bar.update(len(batch))
+  except tf.errors.OpError as error:
+    raise BadInput(f'{builder.data_dir} holds something that cannot be read ({one_line(error)}); delete that folder, '
+                   'and the next start makes it anew') from error
+  counts = {split: len(labels[split]) for split in splits}
+  about = {'counts': counts, 'class_names': [known[i] for i in ids]}
+  (folder / 'about.json').write_text(json.dumps(about), encoding='utf-8')
+
+
+def read_labels(examples, label_key, ids):
+  """The labels among `ids` of a tf.data.Dataset, as positions in `ids`: -> i32[N]."""
+  found = np.array(list(examples.map(lambda x: x[label_key]).as_numpy_iterator()), np.int64)
+  return np.array([ids.index(label) for label in found[np.isin(found, ids)]], np.int32)
+
+
+def check_space(folder, size):
+  """Raises BadInput where the disk of `folder` has no room for `size` bytes more."""
+  free = shutil.disk_usage(folder).free
+  if size > free:
+    raise BadInput(f'the decoded pictures take {size / 1e9:.1f} GB, and {folder.parent} has room for {free / 1e9:.1f} '
+                   'GB; name another place with --cache_dir=…, or choose a smaller --config.data.image_size')
 
 
 def fit(image, image_size):
-  """The middle square of a picture of any size, resized: u8[h,w,1 or 3] -> u8[S,S,3]."""
+  """The middle square of a picture of any size, resized: u8[h,w,1, 3 or 4] -> u8[S,S,3]; an alpha channel is dropped."""
   tf = quiet.import_tensorflow()
   image = image[..., :3] if image.shape[-1] != 1 else tf.tile(image, (1, 1, 3))
   if tuple(image.shape[:2]) == (image_size, image_size):

@@ -52,6 +52,12 @@ VARIANTS = {
                          posemb='sincos2d', stem='conv'),
     'small-conv': dict(hidden_size=128, num_layers=2, num_heads=4, mlp_dim=256, patch_size=2, classifier='gap',
                        posemb='sincos2d', conv_positions=True, stem='conv', stem_channels=(64,)),
+    # The same for pictures of 64×64 pixels: a token for 8×8 of them.
+    'small-conv_8': dict(hidden_size=128, num_layers=2, num_heads=4, mlp_dim=256, patch_size=2, classifier='gap',
+                         posemb='sincos2d', conv_positions=True, stem='conv', stem_channels=(32, 64)),
+    'medium-conv_8': dict(hidden_size=192, num_layers=6, num_heads=6, mlp_dim=384, patch_size=2, classifier='gap',
+                          posemb='sincos2d', conv_positions=True, patch_dropout=0.5, stem='conv',
+                          stem_channels=(32, 64)),
 }
 
 
@@ -69,7 +75,7 @@ def build(name, *, num_classes, image_size=None, dtype=jnp.float32, **overrides)
   for key in ('hidden_size', 'num_layers', 'num_heads', 'mlp_dim', 'patch_size'):
     if sizes[key] < 1:
       raise BadInput(f'model.{key}={sizes[key]} must be at least 1')
-  for key in ('dropout_rate', 'attention_dropout_rate'):
+  for key in ('dropout_rate', 'attention_dropout_rate', 'patch_dropout'):
     if not 0 <= sizes.get(key, 0.0) < 1:
       raise BadInput(f'model.{key}={sizes[key]} must be at least 0 and less than 1')
   model = vit.VisionTransformer(num_classes=num_classes, dtype=dtype, **sizes)

@@ -84,14 +84,39 @@ class ConvPositions(nn.Module):
     return jnp.concatenate([cls, cells + near.reshape(b, h * w, d)], axis=1)
 
 
+class PatchDropout(nn.Module):
+  """In training keeps a random part of each picture's tokens: [B,T,D] -> [B,T',D] (Liu et al. 2022).
+
+  T' = T - round(rate·T); the first `num_kept` tokens, such as a class token, always stay and do not count.
+  Fewer tokens are as many times less work, and a kind of augmentation. In evaluation all tokens stay.
+  """
+  rate: float
+  num_kept: int = 0
+
+  @nn.compact
+  def __call__(self, tokens, *, train):
+    if not train or not self.rate:
+      return tokens
+    always, cells = jnp.split(tokens, [self.num_kept], axis=1)
+    b, t, _ = cells.shape
+    noise = jax.random.uniform(self.make_rng('dropout'), (b, t))
+    kept = jnp.sort(jax.lax.top_k(noise, t - round(self.rate * t))[1])
+    # As a product with zeros and ones: its gradient is a product too, where that of a gather is a slow scatter.
+    chosen = jnp.einsum('bkt,btd->bkd', jax.nn.one_hot(kept, t, dtype=cells.dtype), cells)
+    return jnp.concatenate([always, chosen], axis=1)
+
+
 class EncoderBlock(nn.Module):
   """One pre-norm Transformer layer: [B,T,D] -> [B,T,D] (paper, equations 2 and 3).
 
-  With `conv_grid` the tokens first look at their neighbours on that grid, see ConvPositions.
+  With `conv_grid` the tokens first look at their neighbours on that grid, see ConvPositions; with
+  `patch_dropout` only some of them go on after that, see PatchDropout.
   """
   num_heads: int
   mlp_dim: int
   conv_grid: tuple[int, int] | None = None
+  patch_dropout: float = 0.0
+  num_kept: int = 0
   dropout_rate: float = 0.0
   attention_dropout_rate: float = 0.0
   dtype: Any = jnp.float32
@@ -100,6 +125,7 @@ class EncoderBlock(nn.Module):
   def __call__(self, tokens, *, train):
     if self.conv_grid:
       tokens = ConvPositions(self.conv_grid, self.dtype, name='ConvPositions')(tokens)
+    tokens = PatchDropout(self.patch_dropout, self.num_kept, name='PatchDropout')(tokens, train=train)
     norm = lambda name: nn.LayerNorm(dtype=self.dtype, name=name)
     attention = SelfAttention(self.num_heads, self.attention_dropout_rate, self.dtype,
                               name='MultiHeadDotProductAttention_1')
@@ -127,6 +153,8 @@ class Encoder(nn.Module):
   mlp_dim: int
   learned_positions: bool = True
   conv_grid: tuple[int, int] | None = None
+  patch_dropout: float = 0.0
+  num_kept: int = 0
   dropout_rate: float = 0.0
   attention_dropout_rate: float = 0.0
   dtype: Any = jnp.float32
@@ -137,8 +165,10 @@ class Encoder(nn.Module):
       tokens = LearnedPositions(name='posembed_input')(tokens)
     tokens = nn.Dropout(self.dropout_rate, deterministic=not train)(tokens)
     for i in range(self.num_layers):
-      block = EncoderBlock(self.num_heads, self.mlp_dim, self.conv_grid, self.dropout_rate,
-                           self.attention_dropout_rate, self.dtype, name=f'encoderblock_{i}')
+      # Patches are dropped once, in the first block; those that are left no longer are a grid.
+      grid = self.conv_grid if i == 0 or not self.patch_dropout else None
+      block = EncoderBlock(self.num_heads, self.mlp_dim, grid, self.patch_dropout if i == 0 else 0.0, self.num_kept,
+                           self.dropout_rate, self.attention_dropout_rate, self.dtype, name=f'encoderblock_{i}')
       tokens = block(tokens, train=train)
     # In `dtype` like the others: Flax keeps its statistics in float32 anyway, and a cast to float32
     # here is what XLA's oneDNN rewriter cannot digest.
@@ -183,6 +213,7 @@ class VisionTransformer(nn.Module):
   classifier: str = 'token'
   posemb: str = 'learned'
   conv_positions: bool = False
+  patch_dropout: float = 0.0
   representation_size: int = 0
   dropout_rate: float = 0.0
   attention_dropout_rate: float = 0.0
@@ -199,8 +230,8 @@ class VisionTransformer(nn.Module):
       cls = self.param('cls', nn.initializers.zeros, (1, 1, d)).astype(tokens.dtype)
       tokens = jnp.concatenate([jnp.tile(cls, (b, 1, 1)), tokens], axis=1)
     encoder = Encoder(self.num_layers, self.num_heads, self.mlp_dim, self.posemb == 'learned',
-                      (h, w) if self.conv_positions else None, self.dropout_rate, self.attention_dropout_rate,
-                      self.dtype, name='Transformer')
+                      (h, w) if self.conv_positions else None, self.patch_dropout, int(self.classifier == 'token'),
+                      self.dropout_rate, self.attention_dropout_rate, self.dtype, name='Transformer')
     tokens = encoder(tokens, train=train)
     features = tokens[:, 0] if self.classifier == 'token' else tokens.mean(axis=1)
     features = features.astype(jnp.float32)

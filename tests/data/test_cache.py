@@ -1,0 +1,46 @@
+"""The cache folder: there whole or not at all."""
+import threading
+
+import pytest
+
+from vit_jax.data import cache
+
+
+def test_is_written_once_for_each_key(tmp_path):
+  written = []
+  def write(folder):
+    written.append(folder)
+    (folder / 'a').write_text(str(len(written)))
+  first = cache.folder(tmp_path, 'name', ['key', 1], write)
+  assert cache.folder(tmp_path, 'name', ['key', 1], write) == first
+  second = cache.folder(tmp_path, 'name', ['key', 2], write)
+  assert ((first / 'a').read_text(), (second / 'a').read_text(), len(written)) == ('1', '2', 2)
+  assert sorted(path.name for path in first.parent.iterdir()) == sorted([first.name, second.name])
+
+
+@pytest.mark.parametrize('error', [OSError('disk full'), KeyboardInterrupt(), ValueError('broken')])
+def test_nothing_is_left_of_a_failure(tmp_path, error):
+  def fail(folder):
+    (folder / 'half').write_text('half')
+    raise error
+  with pytest.raises(type(error)):
+    cache.folder(tmp_path, 'name', 1, fail)
+  assert list((tmp_path / 'pictures').iterdir()) == []
+
+
+def test_two_at_once_share_what_the_quicker_one_wrote(tmp_path):
+  both = threading.Barrier(2, timeout=30)
+  got = []
+  def start(number):
+    def write(folder):
+      both.wait()
+      (folder / 'who').write_text(str(number))
+      both.wait()
+    got.append((cache.folder(tmp_path, 'name', 1, write) / 'who').read_text())
+  threads = [threading.Thread(target=start, args=(i,)) for i in range(2)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert len(got) == 2 and got[0] == got[1]
+  assert len(list((tmp_path / 'pictures').iterdir())) == 1

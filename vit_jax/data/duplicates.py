@@ -1,0 +1,191 @@
+"""The same picture twice: perceptual hashes find the candidates, pixels decide.
+
+A hash (pHash: the signs of a picture's 64 lowest frequencies) survives another JPEG quality, brightness or size. But
+all skies are blue above and white below, and have nearly the same one. So each pair whose hashes are close is laid
+one over the other, without its lowest frequencies, and counts only where the rest, the texture, agrees.
+"""
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+
+from vit_jax import progress
+
+# Bits of 64 in which the hashes of a candidate pair may differ; their number is always even. A shift by one of 32 pixels
+# changes up to 12. (How all of these were chosen: experiments/data_report.)
+MAX_DISTANCE = 12
+# Pixels a side of the grey thumbnails that are laid one over the other, and by how many they are shifted to fit.
+THUMBNAIL = 32
+SHIFT = 1
+# Cosine waves of so few half periods over the picture, across and down together, are left out of the comparison:
+# the brightness, its slope, and its bulge, which many pictures share.
+SMOOTH = 2
+# What is left must be there, in grey levels (root mean square over the picture), and must correlate by so much. Pairs of
+# CIFAR-10 above 0.85 are the same photo but for one in fifty, those between 0.75 and 0.8 often are two of one kind.
+MIN_TEXTURE = 4.0
+MIN_CORRELATION = 0.85
+# Pictures smaller than a thumbnail say too little for that: handwritten digits of 8×8 pixels would be all alike.
+MIN_CORRELATION_SMALL = 0.97
+# The mean colours may be so many levels apart, in each channel: brighter is the same picture, red for green is not.
+MAX_COLOUR_CHANGE = 50
+# Pictures that are hashed in one piece, and how many make other processes worth their start of a second.
+CHUNK = 500
+MANY = 8_000
+
+
+def perceptual_hashes(images):
+  """The 64 bits of imagehash's `phash`: u8[N,S,S,3] (in memory or mapped) -> u64[N].
+
+  Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions".
+  """
+  chunks = (images[start:start + CHUNK] for start in range(0, len(images), CHUNK))
+  hashes = [np.zeros(0, np.uint64)]
+  with progress.bar(total=len(images), desc='hashing', unit='pictures') as bar:
+    for part in map_chunks(hash_chunk, chunks, parallel=len(images) >= MANY):
+      hashes.append(part)
+      bar.update(len(part))
+  return np.concatenate(hashes)
+
+
+def map_chunks(function, chunks, *, parallel):
+  """map() in order, in as many processes as there are processors; threads would wait for each other's Python."""
+  if not parallel:
+    yield from map(function, chunks)
+    return
+  # Not forked: the libraries that are loaded here may have threads, which a fork would cut off.
+  context = multiprocessing.get_context('spawn')
+  with concurrent.futures.ProcessPoolExecutor(workers(), context, initializer=ignore_interrupt) as pool:
+    yield from pool.map(function, chunks)
+
+
+def ignore_interrupt():
+  """Leaves Ctrl-C to the process that a person talks to."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def workers():
+  """How many processors this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def hash_chunk(images):
+  """u8[B,S,S,3] -> u64[B], the first bit of each hash highest."""
+  import imagehash  # Here, not above: with scipy it takes half a second that `--help` need not pay.
+  from PIL import Image
+
+  bits = np.array([imagehash.phash(Image.fromarray(image)).hash.ravel() for image in images])
+  return np.packbits(bits, axis=1).view('>u8')[:, 0].astype(np.uint64)
+
+
+def near_duplicates(images, hashes):
+  """Pairs of the same picture: u8[N,S,S,3], its `perceptual_hashes` u64[N] -> i64[P,2], i < j in each, sorted.
+
+  Of pictures with equal pixels, the first is paired with each of the others and stands for them in all other pairs,
+  so that a thousand white pages are 999 pairs; `groups` puts them together. Mirror images are not looked for: a
+  mirrored arrow, or a mirrored 2, is another picture.
+  """
+  twins = equal_pairs(images, hashes)
+  firsts = np.setdiff1d(np.arange(len(hashes)), twins[:, 1])
+  candidates = firsts[close_pairs(hashes[firsts], MAX_DISTANCE)]
+  near = candidates[same_picture(images, candidates)]
+  return np.array(sorted(map(tuple, np.concatenate([twins, near]))), np.int64).reshape(-1, 2)
+
+
+def groups(count, pairs):
+  """Puts together what pairs connect, over others too: N, i64[P,2] -> i64[N], the smallest index of each group."""
+  from scipy import sparse
+  from scipy.sparse import csgraph
+
+  ones = np.ones(len(pairs), bool)
+  graph = sparse.coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+  group = csgraph.connected_components(graph, directed=False)[1]
+  _, first = np.unique(group, return_index=True)
+  return first[group].astype(np.int64)
+
+
+def equal_pairs(images, hashes):
+  """Pairs (first, later) of pictures with equal pixels, which have equal hashes: -> i64[P,2]."""
+  _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+  seen, pairs = {}, []
+  for i in np.flatnonzero(counts[inverse] > 1).tolist():
+    first = seen.setdefault(images[i].tobytes(), i)
+    if first != i:
+      pairs.append((first, i))
+  return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def close_pairs(hashes, max_distance, *, rows=64, columns=4096):
+  """All pairs i < j whose hashes differ in at most so many bits: u64[N] -> i64[P,2].
+
+  Each hash is compared with each: 6 thousand million pairs for 110,000 pictures, about 3 ns each on one core. A
+  block of rows × columns fits the cache; numpy lets go of Python's lock meanwhile, so that threads share the work.
+  """
+  def row_of_blocks(top):
+    found = []
+    for left in range(top, len(hashes), columns):
+      other = hashes[left:left + columns]
+      near = np.bitwise_count(hashes[top:top + rows, None] ^ other) <= max_distance
+      i, j = np.divmod(np.flatnonzero(near), len(other))
+      i, j = i + top, j + left
+      found.append(np.stack([i, j], axis=1)[i < j])
+    return np.concatenate(found)
+
+  tops = range(0, len(hashes), rows)
+  with concurrent.futures.ThreadPoolExecutor(workers()) as pool:
+    found = list(progress.track(pool.map(row_of_blocks, tops), total=len(tops), desc='comparing', unit='blocks'))
+  return np.concatenate([np.zeros((0, 2), np.int64), *found])
+
+
+def same_picture(images, pairs, *, batch=1000):
+  """Lays pairs one over the other: u8[N,S,S,3], i64[P,2] -> bool[P], whether both are the same picture."""
+  # Once for each picture, and without the flat ones: there may be thousands of those, all with one hash.
+  used = np.unique(pairs)
+  texture = np.zeros((len(used), THUMBNAIL, THUMBNAIL), np.float16)
+  colour = np.zeros((len(used), 3), np.float32)
+  for start in range(0, len(used), batch):
+    of_batch = slice(start, start + batch)
+    texture[of_batch], colour[of_batch] = look(images[used[of_batch]])
+  enough = np.sqrt(np.square(texture, dtype=np.float32).mean(axis=(1, 2))) >= MIN_TEXTURE
+  left, right = np.searchsorted(used, pairs).T
+  same = enough[left] & enough[right] & (np.abs(colour[left] - colour[right]).max(axis=1) <= MAX_COLOUR_CHANGE)
+  least = MIN_CORRELATION if images.shape[1] >= THUMBNAIL else MIN_CORRELATION_SMALL
+  rest = np.flatnonzero(same)
+  for start in range(0, len(rest), batch):
+    of_batch = rest[start:start + batch]
+    same[of_batch] = correlation(texture[left[of_batch]], texture[right[of_batch]]) >= least
+  return same
+
+
+def look(images):
+  """u8[B,S,S,3] -> (texture f32[B,T,T] in grey levels, without the smooth waves; mean colours f32[B,3])."""
+  from scipy import fft
+
+  colour = images.mean(axis=(1, 2), dtype=np.float32)
+  grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+  weights = area_weights(images.shape[1])
+  waves = fft.dctn(weights @ grey @ weights.T, axes=(1, 2), norm='ortho')
+  down, across = np.indices((THUMBNAIL, THUMBNAIL))
+  waves[:, down + across <= SMOOTH] = 0
+  return fft.idctn(waves, axes=(1, 2), norm='ortho'), colour
+
+
+def area_weights(size):
+  """f32[T,S]: each row takes the mean over its T-th share of S pixels, parts of pixels too."""
+  edges = np.linspace(0, size, THUMBNAIL + 1)
+  low, high = edges[:-1, None], edges[1:, None]
+  pixel = np.arange(size)
+  overlap = np.clip(np.minimum(high, pixel + 1) - np.maximum(low, pixel), 0, None)
+  return (overlap / (high - low)).astype(np.float32)
+
+
+def correlation(a, b):
+  """Of pairs of textures, at the best of the small shifts: f[B,T,T], f[B,T,T] -> f32[B] in [-1,1]."""
+  inner = lambda x, down, across: x[:, SHIFT + down:THUMBNAIL - SHIFT + down, SHIFT + across:THUMBNAIL - SHIFT + across]
+  unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=(1, 2), keepdims=True), 1e-9)
+  a, b = a.astype(np.float32), b.astype(np.float32)
+  middle = unit(inner(a, 0, 0))
+  shifts = itertools.product(range(-SHIFT, SHIFT + 1), repeat=2)
+  return np.max([(middle * unit(inner(b, *shift))).sum(axis=(1, 2)) for shift in shifts], axis=0)

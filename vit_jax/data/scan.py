@@ -1,0 +1,101 @@
+"""Which files a folder of pictures holds, of which class and part; no file is opened."""
+import dataclasses
+import os
+import pathlib
+import unicodedata
+
+from vit_jax.errors import BadInput
+
+# Folders that are parts rather than classes, by the names that people give them.
+PARTS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test',
+         'testing': 'test'}
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+  """One file: its path relative to the folder, the class that its folder stands for, and its part ('' if none)."""
+  name: str
+  class_name: str
+  part: str
+
+
+def scan(path):
+  """Walks a folder: -> (its absolute path, the files in order of their names, (file, reason) of what was skipped).
+
+  Folders in a class's folder belong to that class. Links are followed, but not in a circle. Raises BadInput
+  where `path` is no folder, or holds no folders for classes.
+  """
+  if not str(path):
+    raise BadInput('data.path is empty; name your folder of pictures with --config.data.path=…')
+  given = pathlib.Path(path).expanduser()
+  try:
+    root = given.resolve(strict=True)
+  except (OSError, RuntimeError) as error:  # Links in a circle are the one or the other, by version of Python.
+    why = 'is a link in a circle' if isinstance(error, RuntimeError) or error.errno == 40 else 'does not exist'
+    raise BadInput(f'data.path={path} {why}; name the folder that holds a folder for each class') from None
+  if not root.is_dir():
+    raise BadInput(f'data.path={path} is a file; name the folder that holds a folder for each class'
+                   + (' (unpack it first)' if root.suffix in ('.zip', '.tar', '.gz', '.tgz', '.7z', '.rar') else ''))
+  files, skipped = [], []
+  tops, loose = entries(root, '', skipped)
+  skipped += [(name, 'in no class\'s folder') for name in loose]
+  # All of them, or a class of trains would be taken for a part.
+  parts = {top: PARTS[top.lower()] for top in tops if top.lower() in PARTS} if is_split(tops) else {'': ''}
+  for top, part in parts.items():
+    classes, loose = (tops, []) if top == '' else entries(root, top, skipped)
+    skipped += [(name, 'in no class\'s folder') for name in loose]
+    for folder in classes:
+      class_name = unicodedata.normalize('NFC', pathlib.PurePosixPath(folder).name)
+      files += [File(name, class_name, part) for name in walk(root, folder, skipped)]
+  if not files:
+    raise BadInput(f'data.path={path} is empty: there are no folders with files in it. It needs one for each class')
+  names = {part: {file.class_name for file in files if file.part == part} for part in parts.values()}
+  for part, classes in names.items():
+    if 'train' in names and (strange := sorted(classes - names['train'])):
+      raise BadInput(f'data.path={path} has classes in {part}/ that are not in train/: {", ".join(strange[:5])}')
+  return root, sorted(files, key=lambda file: file.name), skipped
+
+
+def is_split(tops):
+  """Whether these folders are the parts train, and val or test, rather than classes."""
+  parts = [PARTS.get(top.lower()) for top in tops]
+  return 'train' in parts and None not in parts and len(set(parts)) == len(parts)
+
+
+def entries(root, folder, skipped):
+  """The folders and files of a folder, relative to `root`, in order; hidden ones go to `skipped`."""
+  folders, files = [], []
+  try:
+    found = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+  except OSError as error:
+    skipped.append((folder, error.strerror))
+    return [], []
+  for entry in found:
+    name = f'{folder}/{entry.name}' if folder else entry.name
+    if entry.name.startswith('.'):
+      skipped.append((name, 'hidden'))
+    elif is_dir(entry):
+      folders.append(name)
+    else:
+      files.append(name)
+  return folders, files
+
+
+def is_dir(entry):
+  """Whether a directory entry is a folder or a link to one."""
+  try:
+    return entry.is_dir()
+  except OSError:
+    return False
+
+
+def walk(root, folder, skipped):
+  """The files in a folder and its folders, relative to `root`; a link to a folder that it lies in goes to `skipped`."""
+  above = {os.path.realpath(root / parent) for parent in (folder, *pathlib.PurePosixPath(folder).parents)}
+  folders, files = entries(root, folder, skipped)
+  for inner in folders:
+    if os.path.realpath(root / inner) in above:
+      skipped.append((inner, 'a link to a folder that it lies in'))
+    else:
+      files += walk(root, inner, skipped)
+  return files

@@ -1,0 +1,37 @@
+"""What a recipe leaves open follows from the number of training pictures."""
+from vit_jax import config as config_lib
+from vit_jax.errors import BadInput
+
+# From so many training pictures on: the model, pictures a step, steps, and how often batches are mixed. More pictures
+# carry a larger model; few of them need many epochs, and mixing so that they are not learned by heart.
+_BY_COUNT = [
+    (0, {'model.variant': 'small-conv_8', 'batch_size': 32, 'steps': 2_000, 'augment.cutmix': 0.5}),
+    (1_000, {'model.variant': 'small-conv_8', 'batch_size': 64, 'steps': 4_000, 'augment.cutmix': 0.25}),
+    (20_000, {'model.variant': 'medium-conv_8', 'batch_size': 128, 'steps': 6_000, 'augment.cutmix': 0.0}),
+]
+# Parts of all epochs that the warm-up and the time between two validations take.
+_WARMUP, _EVAL = 1 / 20, 1 / 10
+
+
+def fill(config, count):
+  """Gives the keys that are None a value for `count` training pictures: -> (locked config, {key: chosen value}).
+
+  Raises BadInput for a key that is None and has no default here.
+  """
+  row = dict([values for start, values in _BY_COUNT if start <= count][-1])
+  given = config_lib.flatten(config)
+  batch_size = given['batch_size'] or row['batch_size']
+  # Two digits are enough, and read well.
+  round_off = lambda number: float(f'{number:.2g}')
+  epochs = given['epochs'] or round_off(row.pop('steps') * batch_size / count)
+  row |= {'epochs': epochs, 'optim.warmup_epochs': round_off(epochs * _WARMUP),
+          'eval_epochs': round_off(epochs * _EVAL)}
+  # A cell of the table of variants that is None is as the table has it.
+  missing = [key for key, value in given.items() if value is None and not key.startswith('model.')]
+  missing += ['model.variant'] if given['model.variant'] is None else []
+  if unknown := [key for key in missing if key not in row]:
+    raise BadInput(f'{unknown[0]} has no value; give it one with --config.{unknown[0]}=…')
+  chosen = {key: row[key] for key in row if key in missing}
+  filled = config.copy_and_resolve_references()
+  filled.update_from_flattened_dict(chosen)
+  return filled.lock(), chosen

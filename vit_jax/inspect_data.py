@@ -1,0 +1,128 @@
+"""Checks data before an hour is spent on it: corrupt files, duplicates, wrong labels, leaks into the test part.
+
+  python -m vit_jax.inspect_data --path=~/pictures
+      a folder with a folder for each class in it
+
+  python -m vit_jax.inspect_data --config=configs/cifar_catdog.py
+      the data of a recipe, which keys may change as in training (--config.data.classes=…)
+
+Says on one screen what is wrong and what is worth a look, and writes a page that shows it. Nothing is changed.
+"""
+import os
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+from vit_jax import main as main_lib
+from vit_jax import quiet
+from vit_jax.errors import BadInput
+
+_PATH = flags.DEFINE_string('path', None, 'The folder of pictures to check, with a folder for each class in it.')
+_HTML = flags.DEFINE_string('html', 'inspect.html', 'The page to write.')
+_STRICT = flags.DEFINE_boolean('strict', False, 'End with exit status 1 where something is wrong.')
+flags.declare_key_flag('config')
+flags.declare_key_flag('cache_dir')
+
+# What a folder is looked at with where no recipe says it; as in configs/folder.py.
+FOLDER = {'classes': (), 'image_size': 64, 'val_fraction': 0.1}
+
+
+def open_data(config, path, cache_dir):
+  """Reads the data of a recipe or of a folder: -> (source.DataSet, folder.Folder or None, findings or None).
+
+  A folder from which no parts can be made is still looked at: all of it as train, and what is in the way is a
+  finding. Raises BadInput where there is nothing to look at.
+  """
+  from vit_jax.data import folder as folder_lib
+  from vit_jax.data import inspect
+  from vit_jax.data import load
+  from vit_jax.data import source
+
+  options = FOLDER
+  if config is not None:
+    options = {name: config.data[name] for name in FOLDER}
+    if config.data.name != 'folder':
+      return load.load(config.data.name, data_dir=config.data.dir, cache_dir=cache_dir, **options), None, None
+    path = config.data.path
+  found = folder_lib.read(path, cache_dir=cache_dir, image_size=options['image_size'])
+  try:
+    return folder_lib.load(path, cache_dir=cache_dir, **options), found, None
+  except BadInput as error:
+    if not found.files:
+      raise
+    everything = source.Source.whole(found.images, found.labels)
+    nothing = everything.take(everything.rows[:0])
+    name = pathlib.Path(path).expanduser().resolve().name
+    data = source.DataSet(name, found.class_names, everything, nothing, nothing)
+    return data, found, [inspect.Finding('classes', True, str(error))]
+
+
+def summary(found, html):
+  """An Inspection as one screen of text."""
+  from vit_jax import progress
+
+  counts = found.counts
+  sizes = ', '.join(f'{progress.number(int(count))} {part}' for part, count in zip(found.parts, counts.sum(axis=1),
+                                                                                 strict=True))
+  names = [f'{name} {count:,}' for name, count in zip(found.class_names, counts[0].tolist(), strict=True)]
+  side = found.pictures.shape[1]
+  return progress.table([
+      ('data', f'{found.name}: {sizes} pictures of {side}×{side}'),
+      ('classes', f'{len(names):,}, {found.parts[0]} pictures of each: ' + ', '.join(names[:10])
+       + (', …' if len(names) > 10 else '')),
+      *(('wrong' if finding.wrong else 'look', finding.text) for finding in found.findings),
+      *([] if found.findings else [('good', 'nothing to complain about')]),
+      ('page', html)])
+
+
+def check_html(html):
+  """Raises BadInput where the page cannot be written, before the work and not after it."""
+  path = pathlib.Path(html).expanduser()
+  if path.is_dir():
+    raise BadInput(f'--html={html} is a folder; name a file in it, e.g. --html={path / "inspect.html"}')
+  if not path.parent.is_dir():
+    raise BadInput(f'--html={html}: there is no folder {path.parent}; make it, or name another place')
+  if not os.access(path if path.exists() else path.parent, os.W_OK):
+    raise BadInput(f'--html={html} cannot be written; name another place')
+  return path
+
+
+def main(argv):
+  """The command: flags in, exit status out."""
+  if len(argv) > 1:
+    raise BadInput(f'unexpected argument {argv[1]!r}; flags start with --, see --help')
+  config = main_lib.read_config()
+  if config is None and _PATH.value is None:
+    raise BadInput('nothing to inspect; name a folder with --path=… or a recipe with --config=…, or see --help')
+  if config is not None and _PATH.value is not None:
+    raise BadInput(f'--path={_PATH.value} and --config are two different things to inspect; give one of them')
+  html = check_html(_HTML.value)
+  from vit_jax import inspect_page
+  from vit_jax.data import inspect
+
+  found = inspect.inspect(*open_data(config, _PATH.value, pathlib.Path(flags.FLAGS.cache_dir).expanduser()))
+  try:
+    html.write_text(inspect_page.render(found), encoding='utf-8')
+  except OSError as error:
+    raise BadInput(f'--html={html} cannot be written ({error.strerror}); name another place') from None
+  print(summary(found, str(html)))
+  return 1 if _STRICT.value and found.wrong else 0
+
+
+def run():
+  """The entry point: a mistake of the user's is one line and exit status 2."""
+  quiet.silence()
+  try:
+    app.run(main, flags_parser=main_lib.parse_flags)
+  except BadInput as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('\nstopped; nothing was written', file=sys.stderr)
+    sys.exit(130)
+
+
+if __name__ == '__main__':
+  run()

@@ -51,7 +51,8 @@ def test_recipe_passes_the_checks_and_its_model_can_be_built(recipe):
 
 def test_docstring_holds_the_command(recipe):
   name = pathlib.Path(recipe.__file__).name
-  assert re.search(rf'^ *python -m vit_jax.main --config=configs/{name}( --config.data.path=\S+)?$', recipe.__doc__, re.MULTILINE)
+  command = rf'^ *python -m vit_jax.main --config=configs/{name}( --config.data.path=\S+)?$'
+  assert re.search(command, recipe.__doc__, re.MULTILINE)
 
 
 def test_recipes_do_not_share_state():

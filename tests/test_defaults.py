@@ -40,5 +40,5 @@ def test_a_key_without_default_is_named():
   config = digits.get_config()
   with config.unlocked():
     config.seed = None
-  with pytest.raises(BadInput, match='seed has no value; give it one with --config.seed='):
+  with pytest.raises(BadInput, match=r'seed has no value; give it one with --config\.seed='):
     defaults.fill(config, 5)

@@ -129,7 +129,8 @@ def test_muon_in_stacks_equals_muon_matrix_by_matrix():
   rng = np.random.default_rng(0)
   params, first, second = (jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
                                         variants.abstract_params(model, 8)) for _ in range(3))
-  matrices = {name: as_matrix(name, leaf) for name, leaf in flat(params).items() if 'block' in name and 'kernel' in name}
+  matrices = {name: as_matrix(name, leaf) for name, leaf in flat(params).items()
+              if 'block' in name and 'kernel' in name}
   assert len(matrices) == 3 * 6
   # optax's own, on plain matrices that it takes one after the other.
   plain, stacked = contrib.muon(0.05, weight_decay=0.1), make(params, name='muon', total_steps=10**6)[0]

@@ -34,7 +34,7 @@ class Job:
   rate: Any  # step -> AdamW's learning rate
   total_steps: int
   eval_every: int  # steps
-  chosen: dict  # {key: value} that the config left open
+  chosen: dict = dataclasses.field(default_factory=dict)  # {key: value} that the config left open
   eval_step: Any = None  # compiled when it is first needed
 
   def describe_data(self):

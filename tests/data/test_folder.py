@@ -1,6 +1,7 @@
 """Folders of pictures that the tests paint: pixels come back, splits follow content, broken files are named."""
 import collections
 import io
+import itertools
 import os
 import shutil
 
@@ -63,7 +64,7 @@ def test_pixels_and_classes_come_back_in_stratified_parts(root, load):
   assert (data.name, data.class_names, data.notes) == ('pictures', ('cat', 'dog'), ())
   want = sorted(('cat' if i < 40 else 'dog', painted(i).tobytes()) for i in range(60))
   parts = (data.train, data.validation, data.test)
-  assert sorted(sum((pictures(part, data.class_names) for part in parts), [])) == want
+  assert sorted(itertools.chain(*(pictures(part, data.class_names) for part in parts))) == want
   # A fifth of each class for the test; a tenth of the rest, 32 and 16, for validation.
   assert [np.bincount(part.labels).tolist() for part in parts] == [[29, 14], [3, 2], [8, 4]]
 
@@ -105,7 +106,8 @@ def test_own_parts_are_kept_and_twins_across_them_are_said(load, tmp_path):
   data = load(root, val_fraction=.2)
   assert [np.bincount(part.labels).tolist() for part in (data.train, data.validation, data.test)] == [
       [12, 12], [3, 3], [5, 5]]
-  assert {painted(i).tobytes() for i in range(30, 40)} == {pixels for _, pixels in pictures(data.test, data.class_names)}
+  test = {pixels for _, pixels in pictures(data.test, data.class_names)}
+  assert test == {painted(i).tobytes() for i in range(30, 40)}
   assert data.notes == ()
   save(root / 'test' / 'cat' / 'again.png', painted(1))
   save(root / 'val' / 'cat' / 'x.png', painted(50))
@@ -139,8 +141,8 @@ def test_broken_files_are_named_and_others_counted(root, load):
   (root / 'dog' / 'letter.txt').write_text('Dear dog')
   (root / 'dog' / '.DS_Store').write_text('hidden')
   (root / 'dog' / 'gone.png').symlink_to(root / 'nowhere.png')
-  (root / 'dog' / 'jpeg.png').write_bytes((lambda out: (Image.fromarray(painted(77)).save(out, 'JPEG'), out.getvalue())[1])(
-      io.BytesIO()))
+  save(root / 'dog' / 'x.jpg', painted(77))
+  (root / 'dog' / 'x.jpg').rename(root / 'dog' / 'jpeg.png')
   (root / 'dog' / 'no ending').write_bytes((root / 'dog' / '50.png').read_bytes())
   found = folder.read(root, cache_dir=root.parent / 'cache', image_size=SIZE)
   assert [name for name, _ in found.unreadable] == ['cat/cut.png', 'cat/empty.jpg', 'dog/gone.png']
@@ -168,7 +170,10 @@ def test_second_start_decodes_nothing_and_reads_only_what_was_touched(root, load
   assert split(load(root)) == before
   opened = []
   digest = folder.hashlib.file_digest
-  monkeypatch.setattr(folder.hashlib, 'file_digest', lambda file, kind: (opened.append(file.name), digest(file, kind))[1])
+  def noted(file, kind):
+    opened.append(file.name)
+    return digest(file, kind)
+  monkeypatch.setattr(folder.hashlib, 'file_digest', noted)
   assert split(load(root)) == before and opened == []
   os.utime(root / 'cat' / '07.png')
   (root / 'cat' / '08.png').rename(root / 'cat' / 'eight.png')

@@ -1,4 +1,4 @@
-"""One file -> pixels: each format that Pillow writes, each mode, each orientation, against the pixels that were written."""
+"""One file -> pixels: each format, mode and orientation that Pillow writes, against the pixels that were written."""
 import io
 import warnings
 

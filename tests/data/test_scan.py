@@ -23,7 +23,7 @@ def plant(tmp_path):
 def scanned(root):
   """What was found as {name: (class, part)}, and the names of what was skipped."""
   _, files, skipped = scan.scan(root)
-  return {file.name: (file.class_name, file.part) for file in files}, {name: why for name, why in skipped}
+  return {file.name: (file.class_name, file.part) for file in files}, dict(skipped)
 
 
 def test_a_folder_for_each_class(plant):

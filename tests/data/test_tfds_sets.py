@@ -1,12 +1,16 @@
 """TFDS sets: small real ones written to disk by TFDS, whose pixels are known."""
 import itertools
 import pathlib
+import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
 from PIL import Image
 import pytest
 
+from vit_jax.data import cache
 from vit_jax.data import tfds_sets
 
 NAMES = ('cat', 'dog', 'eel')
@@ -116,6 +120,50 @@ def test_second_start_only_opens_the_cache(parts, features_of, write, open_set, 
       open_set('tiny', **other)
 
 
+def test_second_start_imports_neither_tfds_nor_tensorflow(parts, features_of, write, open_set, tmp_path):
+  write('tiny', features_of((4, 4, 3)), train=parts['train'], test=parts['test'])
+  first = open_set('tiny', val_fraction=.2)
+  code = f"""if True:
+      import pathlib, sys
+      from vit_jax.data import load
+      data = load.load('tiny', data_dir={str(tmp_path / 'sets')!r}, cache_dir=pathlib.Path({str(tmp_path / 'cache')!r}),
+                       classes=(), image_size=4, val_fraction=.2)
+      big = [name for name in ('tensorflow_datasets', 'tensorflow', 'jax') if name in sys.modules]
+      print(big, data.class_names, *(part.images[part.rows].astype(int).sum() for part in
+                                     (data.train, data.validation, data.test)))"""
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  sums = [part.read(np.arange(len(part)))['image'].astype(int).sum()
+          for part in (first.train, first.validation, first.test)]
+  assert done.stdout.split() == f'[] {NAMES} {" ".join(map(str, sums))}'.split()
+
+
+def test_a_set_that_was_made_anew_is_decoded_anew(parts, features_of, write, open_set, tmp_path):
+  write('tiny', features_of((4, 4, 3)), train=parts['train'], test=parts['test'])
+  assert rows(open_set('tiny').train) == expected(parts['train'])
+  shutil.rmtree(tmp_path / 'sets/tiny')
+  write('tiny', features_of((4, 4, 3)), train=parts['validation'], test=parts['test'])
+  assert rows(open_set('tiny').train) == expected(parts['validation'])
+
+
+def test_what_tfds_finds_elsewhere_is_decoded_once(parts, features_of, write, open_set, monkeypatch, tmp_path):
+  write('tiny_set', features_of((4, 4, 3)), train=parts['train'], test=parts['test'])
+  assert rows(open_set('TinySet').train) == expected(parts['train'])  # TFDS takes the class's name, too.
+  monkeypatch.setattr(tfds_sets, 'decode', None)
+  assert rows(open_set('TinySet').test) == expected(parts['test'])
+
+
+@pytest.mark.parametrize('name, size', [('mnist', 28), ('cifar100', 32), ('oxford_flowers102', 16)])
+def test_sets_that_tfds_mocks(name, size, open_set, monkeypatch):
+  # One channel; two labels, of which 'label' is taken; pictures of any size.
+  import tensorflow_datasets as tfds
+  monkeypatch.setattr(tfds.core.DatasetInfo, 'splits', {'train': None, 'test': None})  # A mock knows none.
+  with tfds.testing.mock_data(num_examples=6):
+    data = open_set(name, image_size=size, classes=())
+    names = tfds.builder(name).info.features['label'].names
+  assert data.class_names == tuple(names)
+  assert data.train.images.shape == (12, size, size, 3) and len(data.train) == len(data.test) == 6
+
+
 def test_a_kill_while_decoding_does_not_matter(parts, features_of, write, open_set, tmp_path, monkeypatch):
   write('tiny', features_of((4, 4, 3)), train=parts['train'], test=parts['test'])
   decode = tfds_sets.decode
@@ -125,7 +173,7 @@ def test_a_kill_while_decoding_does_not_matter(parts, features_of, write, open_s
     raise KeyboardInterrupt
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
     patch.setattr(tfds_sets, 'decode', killed)
-    patch.setattr(tfds_sets.shutil, 'rmtree', lambda *_, **__: None)  # A real kill cleans nothing up.
+    patch.setattr(cache.shutil, 'rmtree', lambda *_, **__: None)  # A real kill cleans nothing up.
     open_set('tiny')
   assert len(list((tmp_path / 'cache/pictures').iterdir())) == 1
   assert rows(open_set('tiny').train) == expected(parts['train'])
@@ -145,7 +193,7 @@ def test_two_at_once_both_get_the_right_pixels(parts, features_of, write, open_s
   for thread in threads:
     thread.join()
   assert got == [expected(parts['train'])] * 2
-  assert len(list((tmp_path / 'cache/pictures').iterdir())) == 2  # train and test, and nothing half-written
+  assert len(list((tmp_path / 'cache/pictures').iterdir())) == 1  # and nothing half-written
 
 
 @pytest.mark.slow

@@ -31,6 +31,12 @@ def pillow(data):
   return np.asarray(Image.open(io.BytesIO(data)).convert('RGB'), int)
 
 
+def same_picture(got, want):
+  """Whether two decoders had the same file: TensorFlow takes JPEG's faster transform, Pillow the exact one."""
+  difference = np.abs(np.asarray(got, int) - want)
+  return difference.max() <= 8 and difference.mean() < 2
+
+
 def built(tmp_path):
   """The builder of the archive in `tmp_path`, after building."""
   return tfds_sets.prepared_builder('tiny_imagenet', str(tmp_path / 'sets'))
@@ -57,8 +63,7 @@ def test_pictures_labels_and_file_names_are_the_archives(tiny_imagenet_files, pa
       member = by_name.pop(example['file_name'].decode())
       assert stored['image'] == tiny_imagenet_files[member]  # Never encoded again.
       assert names[example['label']] == tiny_imagenet.class_names()[labels_of(tiny_imagenet_files)[member]]
-      # Grey and CMYK ones too. Pillow converts CMYK in steps of 1/255, TensorFlow likewise in another order.
-      assert np.abs(example['image'].astype(int) - pillow(tiny_imagenet_files[member])).max() <= 2, member
+      assert same_picture(example['image'], pillow(tiny_imagenet_files[member])), member  # Grey and CMYK ones too.
   assert not by_name
   assert [*builder.info.metadata['wordnet_ids']] == [*tiny_imagenet.class_names()]
 
@@ -69,12 +74,12 @@ def test_cmyk_pictures_are_what_pillow_takes_them_for(tiny_imagenet_files):
   image = Image.open(io.BytesIO(picture))
   assert image.mode == 'CMYK' and 'adobe' in image.info
   decode = tfds.features.Image(shape=(64, 64, 3)).decode_example
-  assert np.abs(decode(picture).numpy().astype(int) - pillow(picture)).max() <= 2
+  assert same_picture(decode(picture), pillow(picture))
   start = picture.index(b'\xff\xee')
   bare = picture[:start] + picture[start + 2 + int.from_bytes(picture[start + 2:start + 4], 'big'):]
   ink = 255 - np.asarray(Image.open(io.BytesIO(picture)), int)  # What the file holds.
   by_hand = (255 - ink[..., :3]) * (255 - ink[..., 3:]) / 255
-  assert np.abs(decode(bare).numpy() - by_hand).max() <= 2
+  assert same_picture(decode(bare), by_hand)
 
 
 def test_load_tests_on_the_official_validation_part(tiny_imagenet_files, pack, open_set):
@@ -87,8 +92,8 @@ def test_load_tests_on_the_official_validation_part(tiny_imagenet_files, pack, o
   ids = list(tiny_imagenet.class_names())
   want = {ids.index(wordnet_id): pillow(tiny_imagenet_files[member])
           for member, wordnet_id in labels_of(tiny_imagenet_files).items() if '/val/' in member}
-  for image, label in zip(got['image'].astype(int), got['label'], strict=True):
-    assert np.abs(image - want[label]).max() <= 2
+  for image, label in zip(got['image'], got['label'], strict=True):
+    assert same_picture(image, want[label])
   some = open_set('tiny_imagenet', image_size=64, classes=('tabby', 'goldfish'))
   assert some.class_names == ('tabby', 'goldfish') and some.train.labels.tolist().count(1) == 2
 
@@ -147,7 +152,7 @@ def test_the_archive_is_downloaded_and_its_digest_compared(tiny_imagenet_files, 
   path = pack(tiny_imagenet_files).rename(tmp_path / 'elsewhere.zip')
   monkeypatch.setattr(tiny_imagenet, 'URL', str(path))  # TFDS copies what is no address.
   monkeypatch.setitem(tiny_imagenet.TinyImagenet.url_infos, str(path), known)
-  with pytest.raises(BadInput, match='could not be downloaded .*wrong checksum'):
+  with pytest.raises(BadInput, match='could not be downloaded .*NonMatchingChecksumError'):
     built(tmp_path)
   monkeypatch.delitem(tiny_imagenet.TinyImagenet.url_infos, str(path))
   assert built(tmp_path).info.splits['train'].num_examples == 400

@@ -207,7 +207,8 @@ def test_conv_positions_are_a_depthwise_convolution(cls):
 def test_patch_dropout_keeps_a_random_part_in_order():
   tokens = jnp.arange(2 * 9 * 3, dtype=jnp.float32).reshape(2, 9, 3)
   module = vit.PatchDropout(0.5, num_kept=1)
-  drop = lambda key, train=True: np.asarray(module.apply({}, tokens, train=train, rngs={'dropout': jax.random.key(key)}))
+  def drop(key, train=True):
+    return np.asarray(module.apply({}, tokens, train=train, rngs={'dropout': jax.random.key(key)}))
   assert np.array_equal(drop(0, train=False), tokens)
   seen = np.zeros((2, 9), int)
   for key in range(200):

@@ -192,9 +192,9 @@ def check_enough(found, rows, labels, ids):
     count = len(np.unique(found.groups[rows[labels[rows] == label]]))
     if count < 2:
       name = found.class_names[class_id]
-      raise BadInput(f'class {name!r} has too few different pictures ({np.sum(labels == label)} in all, near-duplicates '
-                     'count as one): at least 3 are needed to train, validate and test. Add some, or name the '
-                     'classes to keep with --config.data.classes')
+      raise BadInput(f'class {name!r} has too few different pictures ({np.sum(labels == label)} in all, '
+                     'near-duplicates count as one): at least 3 are needed to train, validate and test. Add some, or '
+                     'name the classes to keep with --config.data.classes')
 
 
 def left_out(found):

@@ -185,7 +185,10 @@ def test_held_out_groups_by_hand():
   labels = np.array([0, 0, 0, 1, 1, 1, 0, 1])
   groups = np.array([0, 0, 2, 3, 2, 5, 6, 3])  # 2 holds a picture of each class, and counts as of class 0
   kept, out = source.held_out_groups(labels, groups, .4)
-  assert (kept.tolist(), out.tolist()) == ([2, 4, 5, 6], [0, 1, 3, 7])
+  # Two of the five in class 0: group 0. One of the three in class 1: group 3 is too large, group 5 is not.
+  assert (kept.tolist(), out.tolist()) == ([2, 3, 4, 6, 7], [0, 1, 5])
+  # Neither of class 0's two groups is small enough for one picture, so that one of them must do.
+  assert source.held_out_groups(labels[:-2], groups[:-2], .01)[1].tolist() == [0, 1, 3]
   assert source.held_out_groups(labels, groups, 0.0)[1].tolist() == []
 
 

@@ -46,7 +46,7 @@ def test_a_clean_set_has_no_findings(clean):
   found = inspected(clean)
   assert found.findings == () and not found.wrong
   assert found.counts.tolist() == [[30, 30], [10, 10], [10, 10]]
-  assert found.names[0] == 'train 0' and found.names[99] == 'test 99'
+  assert found.names[0] == 'train 0' and found.names[99] == 'test 19'
 
 
 def test_a_leak_into_the_test_part(clean):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 from PIL import Image
@@ -156,7 +157,8 @@ def test_what_tfds_finds_elsewhere_is_decoded_once(parts, features_of, write, op
 def test_sets_that_tfds_mocks(name, size, open_set, monkeypatch):
   # One channel; two labels, of which 'label' is taken; pictures of any size.
   import tensorflow_datasets as tfds
-  monkeypatch.setattr(tfds.core.DatasetInfo, 'splits', {'train': None, 'test': None})  # A mock knows none.
+  some = types.SimpleNamespace(num_bytes=1, num_shards=1)
+  monkeypatch.setattr(tfds.core.DatasetInfo, 'splits', {'train': some, 'test': some})  # A mock knows none.
   with tfds.testing.mock_data(num_examples=6):
     data = open_set(name, image_size=size, classes=())
     names = tfds.builder(name).info.features['label'].names

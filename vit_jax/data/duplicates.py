@@ -6,9 +6,7 @@ one over the other, without its lowest frequencies, and counts only where the re
 """
 import concurrent.futures
 import itertools
-import multiprocessing
 import os
-import signal
 
 import numpy as np
 
@@ -31,9 +29,8 @@ MIN_CORRELATION = 0.85
 MIN_CORRELATION_SMALL = 0.97
 # The mean colours may be so many levels apart, in each channel: brighter is the same picture, red for green is not.
 MAX_COLOUR_CHANGE = 50
-# Pictures that are hashed in one piece, and how many make other processes worth their start of seconds.
+# Pictures that are hashed in one piece.
 CHUNK = 500
-MANY = 25_000
 
 
 def perceptual_hashes(images):
@@ -41,29 +38,16 @@ def perceptual_hashes(images):
 
   Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions".
   """
-  chunks = (images[start:start + CHUNK] for start in range(0, len(images), CHUNK))
+  hash_from = lambda start: hash_chunk(images[start:start + CHUNK])
   hashes = [np.zeros(0, np.uint64)]
-  with progress.bar(total=len(images), desc='hashing', unit='pictures') as bar:
-    for part in map_chunks(hash_chunk, chunks, parallel=len(images) >= MANY):
+  # Threads, though much of it is Python that only one of them can run: processes were no faster on two cores, start in
+  # seconds, and break programs whose main module cannot be imported again.
+  with (concurrent.futures.ThreadPoolExecutor(workers()) as pool,
+        progress.bar(total=len(images), desc='hashing', unit='pictures') as bar):
+    for part in pool.map(hash_from, range(0, len(images), CHUNK)):
       hashes.append(part)
       bar.update(len(part))
   return np.concatenate(hashes)
-
-
-def map_chunks(function, chunks, *, parallel):
-  """map() in order, in as many processes as there are processors; threads would wait for each other's Python."""
-  if not parallel:
-    yield from map(function, chunks)
-    return
-  # Not forked: the libraries that are loaded here may have threads, which a fork would cut off.
-  context = multiprocessing.get_context('spawn')
-  with concurrent.futures.ProcessPoolExecutor(workers(), context, initializer=ignore_interrupt) as pool:
-    yield from pool.map(function, chunks)
-
-
-def ignore_interrupt():
-  """Leaves Ctrl-C to the process that a person talks to."""
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def workers():

@@ -94,7 +94,7 @@ def inspect(data, folder=None, notes=None):
   rows = np.concatenate([part.rows for part in sources])
   part = np.repeat(np.arange(len(sources)), list(map(len, sources)))
   if folder is None:
-    names = tuple(f'{list(parts)[i]} {row}' for i, row in zip(part.tolist(), rows.tolist(), strict=True))
+    names = tuple(f'{name} {i}' for name, of_part in parts.items() for i in range(len(of_part)))
     of_files = {}
     hashes = duplicates.perceptual_hashes(pictures)
     group = duplicates.groups(len(rows), duplicates.near_duplicates(pictures, hashes))
@@ -193,7 +193,8 @@ def leaks(found):
     both.sort(key=lambda pair: not equal(*pair))
     yield Finding('leaks', True, f'{leaked:,} of {total:,} {found.parts[b]} pictures ({leaked / total:.2%}) '
                   f'{"is" if leaked == 1 else "are"} in {found.parts[a]} too, {exact:,} of them with equal pixels',
-                  tuple((*of_b, *of_a) for of_b, of_a in both))
+                  # One of each first: of a large group only a few are shown.
+                  tuple((of_b[0], of_a[0], *of_b[1:], *of_a[1:]) for of_b, of_a in both))
 
 
 def two_labels(found):

@@ -75,15 +75,22 @@ def share(count, fraction):
 def held_out_groups(labels, groups, fraction):
   """As `held_out`, with each group on one side: i32[N], groups i64[N], fraction -> (kept i64[], held out i64[]).
 
-  A group is a number; it counts as of the class of its first picture, and groups are taken in the order of their
-  numbers: where pictures are sorted by their content, that order is as good as random.
+  A group is a number; it counts as of the class of its first picture. Groups are taken in the order of their
+  numbers, which is as good as random where pictures are sorted by their content; one that is too large for what
+  is left of the share is passed over.
   """
-  names, firsts = np.unique(groups, return_index=True)
+  names, firsts, sizes = np.unique(groups, return_index=True, return_counts=True)
   chosen = []
   for label in np.unique(labels):
-    of_class = names[labels[firsts] == label]
-    chosen.append(of_class[:share(len(of_class), fraction)])
-  out = np.isin(groups, np.concatenate(chosen)) if chosen else np.zeros(0, bool)
+    of_class = np.flatnonzero(labels[firsts] == label)
+    wanted = left = share(sizes[of_class].sum(), fraction)
+    for i in of_class:
+      if sizes[i] <= left:
+        chosen.append(names[i])
+        left -= sizes[i]
+    if left == wanted > 0 and len(of_class) > 1:  # All are too large; one must do.
+      chosen.append(names[of_class[np.argmin(sizes[of_class])]])
+  out = np.isin(groups, chosen)
   return np.flatnonzero(~out), np.flatnonzero(out)
 
 

@@ -229,7 +229,8 @@ def decode(name, builder, classes, image_size, folder):
 
 def read_labels(examples, label_key, ids):
   """The labels among `ids` of a tf.data.Dataset, as positions in `ids`: -> i32[N]."""
-  found = np.array(list(examples.map(lambda x: x[label_key]).as_numpy_iterator()), np.int64)
+  batches = list(examples.map(lambda x: x[label_key]).batch(1024).as_numpy_iterator())
+  found = np.concatenate([np.zeros(0, np.int64), *batches])
   return np.array([ids.index(label) for label in found[np.isin(found, ids)]], np.int32)
 
 

@@ -76,8 +76,8 @@ def smooth(seed):
 def jpeg(pixels, mode):
   """Encodes the channels that a mode of Pillow's needs."""
   file = io.BytesIO()
-  channels = pixels[..., 0] if mode == 'L' else pixels[..., :len(mode)]
-  Image.fromarray(np.ascontiguousarray(channels), mode=None if mode != 'CMYK' else 'CMYK').save(file, 'jpeg', quality=95)
+  planes = [Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in range(len(mode))]
+  Image.merge(mode, planes).save(file, 'jpeg', quality=95)
   return file.getvalue()
 
 

@@ -63,6 +63,20 @@ def test_strangers_are_not_found():
   assert find(noise) == []
 
 
+def test_strangers_with_close_hashes_are_told_apart_by_their_pixels():
+  images = np.array([photo(seed) for seed in range(20)] + [as_jpeg(photo(7))])
+  pairs = np.array([(i, j) for i in range(21) for j in range(i + 1, 21)])
+  assert pairs[duplicates.same_picture(images, pairs)].tolist() == [[7, 20]]
+
+
+def test_skies_that_differ_in_brightness_alone_are_strangers():
+  # Rounding leaves the same faint bands in all of them.
+  slope = np.linspace(90, 160, SIZE)[:, None, None] * np.ones((SIZE, SIZE, 3))
+  skies = np.array([slope + 2 * i for i in range(10)]).astype(np.uint8)
+  assert len(duplicates.close_pairs(duplicates.perceptual_hashes(skies), duplicates.MAX_DISTANCE)) > 5
+  assert find(skies) == []
+
+
 def test_flat_pictures_are_strangers_unless_equal():
   rng = np.random.default_rng(0)
   slope = np.linspace(90, 160, SIZE)[:, None, None] * np.ones((SIZE, SIZE, 3))

@@ -58,7 +58,8 @@ def test_no_network(open_set, no_network):
 
 
 @pytest.mark.parametrize('name, namespace', [
-    ('huggingface:mnist', 'huggingface'), ('huggingface:some/thing', 'huggingface'), ('kaggle:cats/dogs:1.0.0', 'kaggle')])
+    ('huggingface:mnist', 'huggingface'), ('huggingface:some/thing', 'huggingface'),
+    ('kaggle:cats/dogs:1.0.0', 'kaggle')])
 def test_sets_of_other_collections(name, namespace, open_set, monkeypatch):
   monkeypatch.setattr(community, 'community_register', lambda: pytest.fail('asked the network'))
   with pytest.raises(BadInput, match=f"data.name='{name}' belongs to '{namespace}', not to .*data.name=folder"):
@@ -88,8 +89,8 @@ DEEP = IMAGE(shape=(4, 4, 1), dtype=np.uint16, encoding_format='png')
      r'no picture .*image \(LabeledImage\)'),
     ({'image': IMAGE(), 'label': CLASS()}, "does not say which classes its 'label' has"),
     ({f'f{i}': np.int64 for i in range(30)}, r'f19 \(\w+\) and more$'),
-], ids=['16 bits', 'float', '2 channels', 'animation', 'nested', 'video', 'label in a sequence', 'many labels', 'number',
-        'two labels', 'two pictures', 'segmentation', 'no classes', 'long'])
+], ids=['16 bits', 'float', '2 channels', 'animation', 'nested', 'video', 'label in a sequence', 'many labels',
+        'number', 'two labels', 'two pictures', 'segmentation', 'no classes', 'long'])
 def test_features_that_are_no_picture_with_one_class(features, words):
   with pytest.raises(BadInput, match=words) as error:
     tfds_sets.find_keys('odd', tfds.features.FeaturesDict(features))
@@ -136,7 +137,7 @@ def test_pictures_that_do_not_fit_on_the_disk(pictures, features_of, write, open
   write('tiny', features_of((4, 4, 3)), train=pictures(30, (4, 4, 3)))
   usage = shutil.disk_usage('.')
   monkeypatch.setattr(tfds_sets.shutil, 'disk_usage', lambda _: usage._replace(free=30 * 48 - 1))
-  with pytest.raises(BadInput, match='the decoded pictures take 0.0 GB, .* --cache_dir='):
+  with pytest.raises(BadInput, match=r'the decoded pictures take 0.0 GB, .* --cache_dir='):
     open_set('tiny')
   monkeypatch.setattr(tfds_sets.shutil, 'disk_usage', lambda _: usage._replace(free=30 * 48))
   assert open_set('tiny').train.images.nbytes == 30 * 48

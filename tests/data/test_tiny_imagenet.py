@@ -129,7 +129,7 @@ def test_a_damaged_archive(damage, tiny_imagenet_files, pack, tmp_path):
   path = pack(tiny_imagenet_files)
   data = path.read_bytes()
   path.write_bytes(damage(data, data.index(tiny_imagenet_files[ONE]) + 500))
-  with pytest.raises(BadInput, match='is damaged .*; delete it and get it again from http://cs231n') as error:
+  with pytest.raises(BadInput, match=r'is damaged .*; delete it and get it again from http://cs231n') as error:
     built(tmp_path)
   assert str(error.value).startswith(f'{path} ') and '\n' not in str(error.value)
 
@@ -150,11 +150,13 @@ def test_the_archive_is_downloaded_and_its_digest_compared(tiny_imagenet_files, 
   known = tiny_imagenet.TinyImagenet.url_infos[tiny_imagenet.URL]
   assert (known.size, len(known.checksum)) == (248_100_043, 64)
   path = pack(tiny_imagenet_files).rename(tmp_path / 'elsewhere.zip')
-  monkeypatch.setattr(tiny_imagenet, 'URL', str(path))  # TFDS copies what is no address.
-  monkeypatch.setitem(tiny_imagenet.TinyImagenet.url_infos, str(path), known)
-  with pytest.raises(BadInput, match='could not be downloaded .*NonMatchingChecksumError'):
+  other = path.with_name('other.zip')
+  other.write_bytes(path.read_bytes())
+  monkeypatch.setitem(tiny_imagenet.TinyImagenet.url_infos, str(other), known)
+  monkeypatch.setattr(tiny_imagenet, 'URL', str(other))  # TFDS copies what is no address.
+  with pytest.raises(BadInput, match=r'could not be downloaded .*NonMatchingChecksumError'):
     built(tmp_path)
-  monkeypatch.delitem(tiny_imagenet.TinyImagenet.url_infos, str(path))
+  monkeypatch.setattr(tiny_imagenet, 'URL', str(path))
   assert built(tmp_path).info.splits['train'].num_examples == 400
 
 
@@ -167,7 +169,8 @@ def test_a_kill_while_building_does_not_matter(tiny_imagenet_files, pack, tmp_pa
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
     patch.setattr(tiny_imagenet.Examples, '__iter__', killed)
     built(tmp_path)
-  left = tmp_path / 'sets/tiny_imagenet/incomplete.ABCDEF_1.0.0'  # What TFDS leaves after a kill that cleans nothing up.
+  # What TFDS leaves after a kill that cleans nothing up.
+  left = tmp_path / 'sets/tiny_imagenet/incomplete.ABCDEF_1.0.0'
   left.mkdir()
   (left / 'tiny_imagenet-train.tfrecord-00000-of-00001').write_bytes(b'half')
   assert built(tmp_path).info.splits['train'].num_examples == 400

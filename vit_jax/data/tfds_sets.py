@@ -65,7 +65,8 @@ def opened(name, data_dir, cache_dir, classes, image_size):
   when = made(name, data_dir) or made_at(pathlib.Path(builder.data_dir))
   key = [name, when, list(classes), image_size]
   write = lambda folder: decode(name, builder or prepared_builder(name, data_dir), classes, image_size, folder)
-  folder = cache.folder(cache_dir, f'{re.sub(r"[^\w.]+", "-", name)}-{image_size}px', key, write)
+  plain_name = re.sub(r'[^\w.]+', '-', name)
+  folder = cache.folder(cache_dir, f'{plain_name}-{image_size}px', key, write)
   about = json.loads((folder / 'about.json').read_text(encoding='utf-8'))
   images = np.load(folder / 'images.npy', mmap_mode='r')
   everything = source.Source.whole(images, np.load(folder / 'labels.npy'))
@@ -243,7 +244,7 @@ def check_space(folder, size):
 
 
 def fit(image, image_size):
-  """The middle square of a picture of any size, resized: u8[h,w,1, 3 or 4] -> u8[S,S,3]; an alpha channel is dropped."""
+  """The middle square of a picture of any size, resized: u8[h,w,1|3|4] -> u8[S,S,3]; an alpha channel is dropped."""
   tf = quiet.import_tensorflow()
   image = image[..., :3] if image.shape[-1] != 1 else tf.tile(image, (1, 1, 3))
   if tuple(image.shape[:2]) == (image_size, image_size):

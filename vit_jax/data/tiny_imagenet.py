@@ -44,7 +44,6 @@ def class_names():
 class TinyImagenet(tfds.core.GeneratorBasedBuilder):
   """Tiny ImageNet: 'image' u8[64,64,3], 'label' in [0, 200), 'file_name'; splits 'train' and 'validation'."""
   VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Pictures as in the archive of Stanford\'s course CS231n.'}
   MANUAL_DOWNLOAD_INSTRUCTIONS = f'Only where {URL} cannot be reached from here: put {ARCHIVE} into this folder.'
 
   def _info(self):

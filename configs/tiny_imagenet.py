@@ -4,6 +4,8 @@
 
 The first start downloads the archive (248 MB), or takes tiny-imagenet-200.zip from downloads/manual in the folder of
 TensorFlow Datasets. The official validation pictures are the test part; validation is held out of the training ones.
+
+Four epochs are about forty minutes on two cores with AVX2 (162 pictures/s in the first minute); not run to the end yet.
 """
 from configs import common
 
@@ -15,11 +17,11 @@ def get_config():
   config.data.image_size = 64
   config.data.val_fraction = 0.02
   config.model.variant = 'medium-conv_8'
-  config.epochs = 10.0
-  config.eval_epochs = 1.0
+  config.epochs = 4.0
+  config.eval_epochs = 0.5
   config.optim.name = 'muon'
   config.optim.lr = 3e-3
-  config.optim.warmup_epochs = 0.5
+  config.optim.warmup_epochs = 0.25
   config.augment.flip = True
   config.augment.crop_padding = 4
   return config

@@ -140,9 +140,18 @@ def test_the_page_is_bounded():
   assert f'{count - inspect_page.MAX_CLASSES} more classes are not shown' in text
 
 
+def test_many_classes_have_smaller_sheets(monkeypatch):
+  images = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), np.uint8)
+  found = inspect.inspect(a_set(images, np.arange(300) % 10, '0123456789'))
+  assert len(Page(inspect_page.render(found)).all('img')) == 10 * inspect_page.PER_CLASS
+  monkeypatch.setattr(inspect_page, 'SHEET_PICTURES', 80)
+  assert len(Page(inspect_page.render(found)).all('img')) == 80
+
+
 def test_many_groups_are_not_all_shown():
   images = np.repeat([np.resize(photo(i), (40, 40, 3)) for i in range(70)], [9] + [2] * 69, axis=0)
   text = inspect_page.render(inspect.inspect(a_set(images, np.arange(len(images)) % 2, 'ab')))
+  assert text.count('class="group"') == 2 * inspect_page.MAX_GROUPS  # As repeats, and as having two labels.
   assert '10 more of this kind are not shown' in text and '3 more</small>' in text
 
 
@@ -171,7 +180,7 @@ def test_a_clean_recipe_ends_well(tmp_path):
 
 def test_help_is_readable_and_quick():
   done = command('--help')
-  for text in ('python -m vit_jax.inspect_data --path=', '--html', '--[no]strict', '--cache_dir', '--config'):
+  for text in ('python -m vit_jax.inspect_data --path=', '--html:', '--[no]strict:', '--cache_dir:', '--config:'):
     assert text in done.stdout
   assert done.stderr == ''
   big = ('jax', 'tensorflow', 'tensorflow_datasets', 'numpy', 'scipy', 'PIL', 'imagehash', 'jinja2')

@@ -143,6 +143,21 @@ def test_a_folder_brings_its_groups_and_digests(clean):
   assert found.names[85] == 'd/85.jpg'
 
 
+def test_groups_are_named_by_their_first_in_the_order_of_the_parts(clean):
+  groups = np.arange(100)
+  groups[[9, 85]] = 5
+  clean.parts = (np.arange(60)[::-1], *clean.parts[1:])
+  found = inspected(clean, folder=a_folder(clean, groups=groups))
+  assert [found.names[i] for i in np.flatnonzero(found.group == 50)] == ['d/9.jpg', 'd/5.jpg', 'd/85.jpg']
+
+
+def test_what_is_wrong_comes_first(clean):
+  clean.images[90] = clean.images[4]
+  clean.labels[:60] = np.arange(60) < 50
+  assert [(finding.kind, finding.wrong) for finding in inspected(clean).findings] == [
+      ('leaks', True), ('classes', False)]
+
+
 def test_notes_of_the_data_and_findings_from_before(clean):
   data = data_set(clean.images, clean.labels, *clean.parts)
   data = type(data)(**{**vars(data), 'notes': ('left out a lot',)})

@@ -152,7 +152,7 @@ def test_groups_are_named_by_their_first_in_the_order_of_the_parts(clean):
 
 
 def test_what_is_wrong_comes_first(clean):
-  clean.images[90] = clean.images[4]
+  clean.images[91] = clean.images[4]
   clean.labels[:60] = np.arange(60) < 50
   assert [(finding.kind, finding.wrong) for finding in inspected(clean).findings] == [
       ('leaks', True), ('classes', False)]

@@ -37,6 +37,17 @@ def test_config_and_model_come_back(tmp_path, config):
   assert model == variants.build('small-digits', num_classes=10)
 
 
+def test_a_run_of_an_older_version_gets_the_keys_that_have_come_since(tmp_path, config):
+  folder = create(tmp_path / 'new', config)
+  old = folder.read_json('config.json')
+  del old['data']['path'], old['model']['patch_dropout'], old['keep']
+  old['model']['num_layers'] = 5
+  folder.write_json('config.json', old)
+  config.model.num_layers = 5
+  assert folder.config().to_dict() == config.to_dict()
+  assert run.open_run(tmp_path / 'new', config).path == folder.path
+
+
 def test_environment_gets_an_entry_a_start(tmp_path, config):
   folder = create(tmp_path / 'new', config)
   create(tmp_path / 'new', config)

@@ -3,6 +3,7 @@ import json
 
 import ml_collections
 
+from configs import common
 from vit_jax.errors import BadInput
 
 
@@ -18,6 +19,17 @@ def from_json(text):
       return {key: tuples(inner) for key, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
   return ml_collections.ConfigDict(tuples(json.loads(text))).lock()
+
+
+def with_new_keys(config):
+  """The config of an older version, with the keys that have come since as `configs/common.py` has them.
+
+  A new key's default there leaves everything as it was before the key.
+  """
+  def merge(old, new):
+    inner = lambda key: merge(old[key], new[key]) if isinstance(new.get(key), dict) else old[key]
+    return {**new, **{key: inner(key) for key in old}}
+  return from_json(json.dumps(merge(config.to_dict(), common.get_config().to_dict())))
 
 
 def flatten(config, prefix=''):

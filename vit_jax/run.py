@@ -108,9 +108,9 @@ class RunFolder:
     write_atomically(self.path / name, json.dumps(value, indent=2) + '\n')
 
   def config(self):
-    """The config as it ran."""
+    """The config as it ran; keys that are newer than the run have their defaults."""
     self.read_json('config.json')
-    return config_lib.from_json((self.path / 'config.json').read_text(encoding='utf-8'))
+    return config_lib.with_new_keys(config_lib.from_json((self.path / 'config.json').read_text(encoding='utf-8')))
 
   def check_data(self, description):
     """Raises BadInput where the run has another data set than this one, by its fingerprint and sizes."""

@@ -18,7 +18,7 @@ LAYERS = [
     ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.pipeline', 'models.variants', 'checkpoint',
      'config', 'tensorboard'],
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
-     'sharding', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
+     'data.tfds_features', 'sharding', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
     ['models.stem', 'quiet', 'progress'],
     ['errors'],
 ]

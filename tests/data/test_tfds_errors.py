@@ -7,6 +7,7 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import community
 
+from vit_jax.data import tfds_features
 from vit_jax.data import tfds_sets
 from vit_jax.errors import BadInput
 
@@ -93,13 +94,13 @@ DEEP = IMAGE(shape=(4, 4, 1), dtype=np.uint16, encoding_format='png')
         'number', 'two labels', 'two pictures', 'segmentation', 'no classes', 'long'])
 def test_features_that_are_no_picture_with_one_class(features, words):
   with pytest.raises(BadInput, match=words) as error:
-    tfds_sets.find_keys('odd', tfds.features.FeaturesDict(features))
+    tfds_features.find_keys('odd', tfds.features.FeaturesDict(features))
   assert str(error.value).startswith("data.name='odd' ") and '\n' not in str(error.value)
 
 
 def test_features_that_are_no_dict():
   with pytest.raises(BadInput, match=r'its features are \(Tensor\)$'):
-    tfds_sets.find_keys('odd', tfds.features.Tensor(shape=(), dtype=np.int64))
+    tfds_features.find_keys('odd', tfds.features.Tensor(shape=(), dtype=np.int64))
 
 
 def test_pictures_of_16_bits_on_disk(write, open_set):

@@ -32,7 +32,7 @@ def pillow(data):
 
 
 def same_picture(got, want):
-  """Whether two decoders had the same file: TensorFlow takes JPEG's faster transform, Pillow the exact one."""
+  """Whether two decoders had the same file: TFDS takes JPEG's faster transform, Pillow the exact one."""
   difference = np.abs(np.asarray(got, int) - want)
   return difference.max() <= 8 and difference.mean() < 2
 
@@ -93,7 +93,7 @@ def test_load_tests_on_the_official_validation_part(tiny_imagenet_files, pack, o
   want = {ids.index(wordnet_id): pillow(tiny_imagenet_files[member])
           for member, wordnet_id in labels_of(tiny_imagenet_files).items() if '/val/' in member}
   for image, label in zip(got['image'], got['label'], strict=True):
-    assert same_picture(image, want[label])
+    assert np.abs(image.astype(int) - want[label]).max() <= 1  # Decoded exactly; CMYK is rounded.
   some = open_set('tiny_imagenet', image_size=64, classes=('tabby', 'goldfish'))
   assert some.class_names == ('tabby', 'goldfish') and some.train.labels.tolist().count(1) == 2
 

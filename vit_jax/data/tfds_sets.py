@@ -22,6 +22,7 @@ from vit_jax import progress
 from vit_jax import quiet
 from vit_jax.data import cache
 from vit_jax.data import source
+from vit_jax.data import tfds_features
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
 from vit_jax.errors import one_line
@@ -143,47 +144,6 @@ def downloaded(name, builder):
   return tfds.builder(name, data_dir=str(builder.data_dir_root))
 
 
-def find_keys(name, features):
-  """The keys of the picture and of its class label; raises BadInput, listing the features, where they are not plain.
-
-  Plain are pictures of 8 bits with 1, 3 or 4 channels and one class each. Where there are several pictures or
-  labels, one of each must be called 'image' or 'label'.
-  """
-  import tensorflow_datasets as tfds
-
-  top = features if isinstance(features, tfds.features.FeaturesDict) else {}
-  pictures = [key for key in top if isinstance(top[key], tfds.features.Image)
-              and not isinstance(top[key], tfds.features.LabeledImage)]
-  labels = [key for key in top if isinstance(top[key], tfds.features.ClassLabel)]
-  described = describe('', features)
-  listed = f'its features are {", ".join(described[:20])}{" and more" if len(described) > 20 else ""}'
-  if not pictures or not labels:
-    raise BadInput(f'data.name={name!r} has no picture with a class label; {listed}')
-  choice = {}
-  for wanted, keys in (('image', pictures), ('label', labels)):
-    if len(keys) > 1 and wanted not in keys:
-      raise BadInput(f'data.name={name!r} has {" and ".join(keys)}, and none of them is called {wanted!r}; {listed}')
-    choice[wanted] = wanted if wanted in keys else keys[0]
-  image, label = top[choice['image']], top[choice['label']]
-  if np.dtype(image.np_dtype) != np.uint8 or len(image.shape) != 3 or image.shape[-1] not in (1, 3, 4):
-    raise BadInput(f'data.name={name!r} has pictures of {np.dtype(image.np_dtype)}{list(image.shape)}; they must be of '
-                   f'8 bits with 1, 3 or 4 channels; save them as such, e.g. as a folder (--config.data.name=folder)')
-  if not label.num_classes:
-    raise BadInput(f'data.name={name!r} does not say which classes its {choice["label"]!r} has; {listed}')
-  return choice['image'], choice['label']
-
-
-def describe(key, feature):
-  """Features as a person reads them: 'image (Image)', 'objects/bbox (BBoxFeature)', …, those of dicts one by one."""
-  import tensorflow_datasets as tfds
-
-  inner = getattr(feature, 'feature', None)  # What a sequence is one of.
-  if isinstance(feature, tfds.features.FeaturesDict) or isinstance(inner, tfds.features.FeaturesDict):
-    inside = inner if isinstance(inner, tfds.features.FeaturesDict) else feature
-    return [text for name in inside for text in describe(f'{key}/{name}' if key else name, inside[name])]
-  return [f'{key} ({type(feature).__name__})'.strip()]
-
-
 def decode(name, builder, classes, image_size, folder):
   """Writes the pictures of `classes` into `folder`, the splits one after the other.
 
@@ -194,7 +154,7 @@ def decode(name, builder, classes, image_size, folder):
   import tensorflow_datasets as tfds
 
   features = builder.info.features
-  image_key, label_key = find_keys(name, features)
+  image_key, label_key = tfds_features.find_keys(name, features)
   known = features[label_key].names
   ids = source.class_ids(classes, known)
   if 'train' not in builder.info.splits:
@@ -203,7 +163,7 @@ def decode(name, builder, classes, image_size, folder):
   raw = {split: builder.as_dataset(split=split, decoders={image_key: tfds.decode.SkipDecoding()}) for split in splits}
 
   def picture(example):
-    return fit(features[image_key].decode_example(example[image_key]), image_size)
+    return fit(tfds_features.decode_picture(features[image_key], example[image_key]), image_size)
 
   try:
     labels = {split: read_labels(raw[split], label_key, ids) for split in splits}

@@ -147,7 +147,8 @@ def prepare(config, cache_dir):
                    classes=config.data.classes, image_size=config.data.image_size,
                    val_fraction=config.data.val_fraction)
   config, chosen = defaults.fill(config, len(data.train))
-  check(config)
+  if chosen:
+    check(config)
   model = build_model(config, len(data.class_names))
   steps = lambda epochs: round(epochs * len(data.train) / config.batch_size)
   total_steps = max(steps(config.epochs), 1)

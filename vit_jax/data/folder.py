@@ -51,7 +51,8 @@ def read(path, *, cache_dir, image_size):
   order = sorted(range(len(files)), key=lambda i: (digests[i], files[i].name))
   files, digests = [files[i] for i in order], [digests[i] for i in order]
   paths = [root / file.name for file in files]
-  folder = cache.folder(cache_dir, f'folder-{image_size}px', [digests, image_size],
+  # With the formats: a picture that could not be read may be readable once the package for its format is there.
+  folder = cache.folder(cache_dir, f'folder-{image_size}px', [digests, image_size, picture.FORMATS],
                         lambda partial: decode(paths, image_size, partial))
   about = json.loads((folder / 'about.json').read_text())
   unreadable, skipped = [], list(skipped)

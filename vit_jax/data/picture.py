@@ -18,7 +18,7 @@ from vit_jax.errors import one_line
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
 Image.init()
 # All but the one that Pillow hands to another program, Ghostscript.
-_FORMATS = [kind for kind in Image.OPEN if kind != 'EPS']
+FORMATS = [kind for kind in Image.OPEN if kind != 'EPS']
 
 
 class Unreadable(Exception):
@@ -38,7 +38,7 @@ def read(data, image_size):
   on white, 16 bits scaled to 8. Raises Unreadable with the reason where that cannot be had.
   """
   try:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
       width, height = image.size
       if width * height > MAX_PIXELS:
         raise Unreadable(f'{width}×{height} are more than {MAX_PIXELS:,} pixels')

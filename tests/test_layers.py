@@ -10,15 +10,14 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the top: a module imports from the layers below its own only, never from its own.
 LAYERS = [
-    ['inspect_data'],
-    ['main'],
+    ['main', 'inspect_data', 'benchmark'],
     ['train'],
     ['job'],
     ['run', 'data.load', 'models.flops', 'evaluate', 'step', 'defaults', 'inspect_page'],
     ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.pipeline', 'models.variants', 'checkpoint',
-     'config', 'tensorboard'],
+     'config', 'tensorboard', 'command'],
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
-     'data.tfds_features', 'sharding', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
+     'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
     ['models.stem', 'quiet', 'progress'],
     ['errors'],
 ]

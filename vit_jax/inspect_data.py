@@ -10,20 +10,16 @@ Says on one screen what is wrong and what is worth a look, and writes a page tha
 """
 import os
 import pathlib
-import sys
 
-from absl import app
 from absl import flags
 
-from vit_jax import main as main_lib
-from vit_jax import quiet
+from vit_jax import command
 from vit_jax.errors import BadInput
 
 _PATH = flags.DEFINE_string('path', None, 'The folder of pictures to check, with a folder for each class in it.')
 _HTML = flags.DEFINE_string('html', 'inspect.html', 'The page to write.')
 _STRICT = flags.DEFINE_boolean('strict', False, 'End with exit status 1 where something is wrong.')
-flags.declare_key_flag('config')
-flags.declare_key_flag('cache_dir')
+flags.adopt_module_key_flags(command)
 
 # What a folder is looked at with where no recipe says it; as in configs/folder.py.
 FOLDER = {'classes': (), 'image_size': 64, 'val_fraction': 0.1}
@@ -89,11 +85,9 @@ def check_html(html):
   return path
 
 
-def main(argv):
+def main():
   """The command: flags in, exit status out."""
-  if len(argv) > 1:
-    raise BadInput(f'unexpected argument {argv[1]!r}; flags start with --, see --help')
-  config = main_lib.read_config()
+  config = command.read_config()
   if config is None and _PATH.value is None:
     raise BadInput('nothing to inspect; name a folder with --path=… or a recipe with --config=…, or see --help')
   if config is not None and _PATH.value is not None:
@@ -102,7 +96,7 @@ def main(argv):
   from vit_jax import inspect_page
   from vit_jax.data import inspect
 
-  found = inspect.inspect(*open_data(config, _PATH.value, pathlib.Path(flags.FLAGS.cache_dir).expanduser()))
+  found = inspect.inspect(*open_data(config, _PATH.value, command.cache_dir()))
   try:
     html.write_text(inspect_page.render(found), encoding='utf-8')
   except OSError as error:
@@ -111,18 +105,5 @@ def main(argv):
   return 1 if _STRICT.value and found.wrong else 0
 
 
-def run():
-  """The entry point: a mistake of the user's is one line and exit status 2."""
-  quiet.silence()
-  try:
-    app.run(main, flags_parser=main_lib.parse_flags)
-  except BadInput as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
-  except KeyboardInterrupt:
-    print('\nstopped; nothing was written', file=sys.stderr)
-    sys.exit(130)
-
-
 if __name__ == '__main__':
-  run()
+  command.run(main, interrupted=lambda: 'nothing was written')

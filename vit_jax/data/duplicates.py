@@ -34,7 +34,7 @@ CHUNK = 500
 
 
 def perceptual_hashes(images):
-  """The 64 bits of imagehash's `phash`: u8[N,S,S,3] (in memory or mapped) -> u64[N].
+  """The 64 bits of imagehash's `phash`: u8[N,S,S,3] (in memory or in a file) -> u64[N].
 
   Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions".
   """

@@ -21,6 +21,7 @@ from vit_jax import progress
 from vit_jax.data import cache
 from vit_jax.data import duplicates
 from vit_jax.data import picture
+from vit_jax.data import pixel_file
 from vit_jax.data import scan
 from vit_jax.data import source
 from vit_jax.errors import BadInput
@@ -38,7 +39,7 @@ class Folder:
   labels: np.ndarray  # i32[N]
   parts: tuple[str, ...]  # 'train', 'val' or 'test' where the folder says so; else ''
   digests: tuple[str, ...]  # SHA-256 of the file
-  images: np.ndarray  # u8[N,S,S,3], mapped into memory
+  images: pixel_file.PixelFile  # u8[N,S,S,3]
   groups: np.ndarray  # i64[N], near-duplicates have the same number: the index of the first of them
   unreadable: tuple[tuple[str, str], ...]  # (file, reason)
   skipped: tuple[tuple[str, str], ...]  # (file, reason), hidden files and such that are no pictures at all
@@ -67,7 +68,7 @@ def read(path, *, cache_dir, image_size):
       tuple(class_names), tuple(files[row].name for row in keep), np.array(about['sizes'], np.int32).reshape(-1, 2),
       np.array([class_names.index(files[row].class_name) for row in keep], np.int32),
       tuple(files[row].part for row in keep), tuple(digests[row] for row in keep),
-      np.load(folder / 'images.npy', mmap_mode='r' if keep else None), np.load(folder / 'groups.npy'),
+      pixel_file.open_pixels(folder / 'images.npy'), np.load(folder / 'groups.npy'),
       tuple(sorted(unreadable)), tuple(sorted(skipped)))
 
 
@@ -111,14 +112,9 @@ def decode(paths, image_size, folder):
     except picture.Unreadable as error:
       return str(error)
 
-  def write_header(file, count):
-    # numpy leaves room in it for a longer number, so that it can be written again over itself.
-    np.lib.format.write_array_header_1_0(
-        file, {'descr': '|u1', 'fortran_order': False, 'shape': (count, image_size, image_size, 3)})
-
   rows, sizes, unreadable = [], [], []
   with open(folder / 'images.npy', 'wb') as out, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    write_header(out, len(paths))
+    pixel_file.write_header(out, len(paths), image_size)
     results = progress.track(pool.map(read_one, paths), total=len(paths), desc='decoding', unit='pictures')
     for row, result in enumerate(results):
       if isinstance(result, str):
@@ -129,8 +125,8 @@ def decode(paths, image_size, folder):
         rows.append(row)
         sizes.append(size)
     out.seek(0)
-    write_header(out, len(rows))
-  images = np.load(folder / 'images.npy', mmap_mode='r' if rows else None)
+    pixel_file.write_header(out, len(rows), image_size)
+  images = pixel_file.open_pixels(folder / 'images.npy')
   hashes = duplicates.perceptual_hashes(images)
   np.save(folder / 'groups.npy', duplicates.groups(len(rows), duplicates.near_duplicates(images, hashes)))
   about = {'rows': rows, 'sizes': sizes, 'unreadable': unreadable}

@@ -1,5 +1,6 @@
 """What every data set becomes: pictures of one size, their labels and the names of the classes."""
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -9,8 +10,8 @@ from vit_jax.errors import choose
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """Rows i64[N] of decoded pictures u8[M,S,S,3] (in memory or mapped from a file) with labels i32[M] in [0, K)."""
-  images: np.ndarray
+  """Rows i64[N] of decoded pictures u8[M,S,S,3] (in memory or in a file) with labels i32[M] in [0, K)."""
+  images: Any  # np.ndarray or pixel_file.PixelFile
   all_labels: np.ndarray
   rows: np.ndarray
 

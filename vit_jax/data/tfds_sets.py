@@ -1,8 +1,8 @@
 """Any image set of TensorFlow Datasets -> a DataSet of decoded pixels.
 
 Pictures are decoded once, to one size, into a folder of the cache: N·S·S·3 bytes on disk, 1.35 GB for Tiny ImageNet's
-110,000 pictures of 64×64. The file is mapped into memory. What has been read of it stays in RAM as long as nobody
-else needs that RAM (the page cache, shared by all processes that read the file); the process itself holds a batch.
+110,000 pictures of 64×64. Training reads rows of that file (pixel_file.py). What has been read stays in RAM as long as
+nobody else needs that RAM (the page cache, shared by all processes that read the file); the process holds a batch.
 The folder also holds what else a start needs to know, so that a second start does not import TFDS, and of the set
 looks at the dates of its dataset_info.json alone: a set that was made anew is decoded anew. The cache can be deleted
 at any time.
@@ -21,6 +21,7 @@ import numpy as np
 from vit_jax import progress
 from vit_jax import quiet
 from vit_jax.data import cache
+from vit_jax.data import pixel_file
 from vit_jax.data import source
 from vit_jax.data import tfds_features
 from vit_jax.errors import BadInput
@@ -69,7 +70,7 @@ def opened(name, data_dir, cache_dir, classes, image_size):
   plain_name = re.sub(r'[^\w.]+', '-', name)
   folder = cache.folder(cache_dir, f'{plain_name}-{image_size}px', key, write)
   about = json.loads((folder / 'about.json').read_text(encoding='utf-8'))
-  images = np.load(folder / 'images.npy', mmap_mode='r')
+  images = pixel_file.open_pixels(folder / 'images.npy')
   everything = source.Source.whole(images, np.load(folder / 'labels.npy'))
   ends = np.cumsum(list(about['counts'].values()))
   parts = {split: everything.take(np.arange(end - count, end))
@@ -172,9 +173,7 @@ def decode(name, builder, classes, image_size, folder):
     check_space(folder, total * image_size**2 * 3)
     with (open(folder / 'images.npy', 'wb') as file,
           progress.bar(total=total, desc=f'decoding {builder.name}', unit='pictures') as bar):
-      # By hand: a write into a mapped file on a full disk would end the process, without a word.
-      header = {'descr': '|u1', 'fortran_order': False, 'shape': (total, image_size, image_size, 3)}
-      np.lib.format.write_array_header_1_0(file, header)
+      pixel_file.write_header(file, total, image_size)
       for split in splits:
         pictures = raw[split].filter(lambda x: tf.reduce_any(x[label_key] == tf.constant(ids, tf.int64)))
         for batch in pictures.map(picture, tf.data.AUTOTUNE).batch(256).prefetch(2).as_numpy_iterator():

@@ -1,0 +1,86 @@
+"""What all commands share: the flags --config and --cache_dir, and one line for a mistake instead of a stack trace."""
+import pathlib
+import re
+import shlex
+import sys
+
+from absl import app
+from absl import flags
+from ml_collections import config_flags
+
+from vit_jax import cpu
+from vit_jax import quiet
+from vit_jax.errors import BadInput
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'The recipe, e.g. configs/digits.py; override a key with '
+                                          '--config.KEY=VALUE.')
+_CACHE_DIR = flags.DEFINE_string('cache_dir', '~/.cache/vit_jax', 'Decoded pictures and compiled programs, kept '
+                                 'for the next start; safe to delete.')
+
+
+def parse_flags(argv):
+  """absl's flag parser, with one line for a mistake; all arguments must be flags."""
+  try:
+    rest = flags.FLAGS(argv)
+  except (AttributeError, KeyError) as error:  # How ml_collections refuses a misspelt key.
+    guess = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
+    wrong = repr(guess.group(2)) if guess else str(error).strip('"\\\'')
+    near = f'did you mean {guess.group(1)!r}? ' if guess else ''
+    raise BadInput(f'unknown config key {wrong}; {near}configs/common.py explains all keys') from None
+  except flags.Error as error:
+    raise BadInput(f'{error}; --help shows the flags') from None
+  if len(rest) > 1:
+    raise BadInput(f'unexpected argument {rest[1]!r}; flags start with --, see --help')
+  return rest
+
+
+def read_config():
+  """The recipe with its overrides, or None where no recipe is named; raises BadInput where it cannot be read."""
+  config = _CONFIG.value
+  try:
+    _ = config and config.seed  # A file that could not be loaded answers with its error.
+    return config
+  except OSError:
+    name = config_flags.get_config_filename(flags.FLAGS['config'])
+    recipes = sorted(path for path in pathlib.Path('configs').glob('*.py') if path.stem not in ('__init__', 'common'))
+    known = ', '.join(map(str, recipes)) or 'no recipes in ./configs'
+    raise BadInput(f'--config={name} does not exist; there are {known}') from None
+
+
+def recipe_name():
+  """The name of the recipe's file, without folder and ending."""
+  return pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
+
+
+def cache_dir():
+  """The folder of the flag --cache_dir."""
+  return pathlib.Path(_CACHE_DIR.value).expanduser()
+
+
+def start_jax():
+  """Imports jax, set up for this machine, with its compiled programs kept in the cache."""
+  cpu.keep_pages()  # Before jax allocates anything.
+  import jax
+
+  jax.config.update('jax_compilation_cache_dir', str(cache_dir() / 'compiled'))
+
+
+def line(module):
+  """The command line of this start, as it can be typed again."""
+  return shlex.join(['python', '-m', module, *sys.argv[1:]])
+
+
+def run(main, *, interrupted):
+  """The entry point of a command: a mistake of the user's is one line and exit status 2.
+
+  `main` takes nothing and returns the exit status; `interrupted()` says what Ctrl-C leaves behind.
+  """
+  quiet.silence()
+  try:
+    app.run(lambda _: main(), flags_parser=parse_flags)
+  except BadInput as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print(f'\nstopped; {interrupted()}', file=sys.stderr)
+    sys.exit(130)

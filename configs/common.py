@@ -98,7 +98,11 @@ def get_config():
   augment.flip = False
   # Move pictures by up to so many pixels, borders reflected.
   augment.crop_padding = 1
-
+  # Cut out a box of at least this share of the picture's area and resize it; 1 takes the whole picture.
+  augment.crop_scale = 1.0
+  # Pixels a side in training, one after the other for equal parts of the steps, as (32, 48, 64): small pictures are
+  # cheap, and evaluation sees whole ones anyway. () trains on pictures of data.image_size throughout.
+  augment.sizes = ()
   # Probability that a batch is mixed by CutMix: each picture gets a box of another one, and a share of its label.
   augment.cutmix = 0.0
 

@@ -4,6 +4,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 import pytest
 
 from vit_jax import augment
@@ -61,10 +62,44 @@ def test_normalize_by_hand(value, want):
   np.testing.assert_allclose(got, np.full((1, 1, 1, 3), want), atol=1e-6)
 
 
-def augmented(key, images, targets=None, *, flip=False, padding=0, cutmix=0.0):
+@pytest.mark.parametrize('scale', [0.1, 0.5, 0.9])
+def test_boxes_have_the_areas_ratios_and_places_that_were_asked_for(scale):
+  corner, sides = map(np.asarray, augment.random_boxes(jax.random.key(0), 4000, scale))
+  assert corner.min() >= 0 and (corner + sides).max() <= 1 + 1e-6
+  area, ratio = sides.prod(axis=1), sides[:, 1] / sides[:, 0]
+  cut = (sides == 1).any(axis=1)
+  assert area[~cut].min() >= scale - 1e-6 and area.max() <= 1 and area.min() > scale * .74
+  assert ratio.min() >= 3 / 4 - 1e-6 and ratio.max() <= 4 / 3 + 1e-6
+  if scale == 0.1:  # Hardly any are cut: the means of the uniform distributions, five standard errors either way.
+    assert abs(area.mean() - .55) < .03
+    assert abs(np.log(ratio[~cut]).mean()) < .02
+    assert ratio.min() < .77 and ratio.max() > 1.3
+  left = (corner / np.maximum(1 - sides, 1e-3))[~cut]
+  np.testing.assert_allclose(left.mean(axis=0), .5, atol=.03)
+
+
+@pytest.mark.parametrize('size', [3, 8, 11])
+def test_boxes_are_resized_as_pillow_does(size):
+  """Pillow's BILINEAR of a box; it rounds to whole levels after each of the two directions."""
+  images = random_images(6, 8, 10)
+  corner, sides = map(np.asarray, augment.random_boxes(jax.random.key(1), 6, 0.2))
+  found = np.asarray(augment.resize_boxes(jnp.asarray(images), corner, sides, size))
+  for image, picture, (top, left), (height, width) in zip(images, found, corner, sides, strict=True):
+    box = (10 * left, 8 * top, 10 * (left + width), 8 * (top + height))
+    expected = np.asarray(Image.fromarray(image).resize((size, size), Image.BILINEAR, tuple(map(float, box))))
+    np.testing.assert_allclose(picture, expected, atol=1.5)
+
+
+def test_a_whole_picture_in_another_size():
+  images = random_images(3, 8, 8)
+  expected = [np.asarray(Image.fromarray(image).resize((4, 4), Image.BILINEAR)) for image in images]
+  np.testing.assert_allclose(augmented(jax.random.key(0), images, size=4), scaled(np.stack(expected)), atol=1.5 / 127.5)
+
+
+def augmented(key, images, targets=None, *, size=None, flip=False, padding=0, scale=1.0, cutmix=0.0):
   """The pictures, and the targets where there were any."""
   out, mixed = augment.augment(key, images, np.zeros((len(images), 2)) if targets is None else targets, flip=flip,
-                               crop_padding=padding, cutmix_probability=cutmix)
+                               size=size or images.shape[1], crop_padding=padding, crop_scale=scale, cutmix=cutmix)
   return np.asarray(out) if targets is None else (np.asarray(out), np.asarray(mixed))
 
 
@@ -85,14 +120,15 @@ def test_augment_makes_each_combination_of_crop_and_flip(flip, padding):
   assert len(seen) == (2 * padding + 1)**2 * (2 if flip else 1)
 
 
-@pytest.mark.parametrize('options', [{'flip': True}, {'padding': 2}, {'cutmix': 1.0}])
+@pytest.mark.parametrize('options', [{'flip': True}, {'padding': 2}, {'scale': .5, 'size': 4}, {'cutmix': 1.0}])
 def test_the_key_alone_decides(options):
   images = random_images(16)
   run = lambda seed, f: f(jax.random.key(seed), images)
   eager = functools.partial(augmented, **options)
-  jitted = jax.jit(lambda key, images: augment.augment(
-      key, images, jnp.zeros((16, 2)), flip=options.get('flip', False), crop_padding=options.get('padding', 0),
-      cutmix_probability=options.get('cutmix', 0.0))[0])
+  names = {'padding': 'crop_padding', 'scale': 'crop_scale'}
+  plain = {'size': 5, 'flip': False, 'crop_padding': 0, 'crop_scale': 1.0, 'cutmix': 0.0}
+  given = {names.get(name, name): value for name, value in options.items()}
+  jitted = jax.jit(lambda key, images: augment.augment(key, images, jnp.zeros((16, 2)), **plain | given)[0])
   np.testing.assert_array_equal(run(0, eager), run(0, eager))
   np.testing.assert_allclose(run(0, jitted), run(0, eager), atol=1e-6)
   assert not np.array_equal(run(0, eager), run(1, eager))
@@ -102,7 +138,7 @@ def test_cutmix_pastes_one_box_and_mixes_targets_by_its_area():
   images, targets = random_images(5), np.eye(5, dtype=np.float32)
   shares = []
   for seed in range(40):
-    out, mixed = augment.cutmix(jax.random.key(seed), jnp.asarray(images), targets, 1.0)
+    out, mixed = augment.mix_boxes(jax.random.key(seed), jnp.asarray(images), targets, 1.0)
     other = np.roll(images, 1, axis=0)
     pasted = (out != images).any(axis=(0, 3))
     np.testing.assert_array_equal(out, np.where(pasted[None, :, :, None], other, images))

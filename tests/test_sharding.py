@@ -1,4 +1,5 @@
 """Eight devices compute what one does; eight are faked in a process of their own."""
+import functools
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from vit_jax import augment
 from vit_jax import evaluate
 from vit_jax import sharding
 from vit_jax import step as step_lib
@@ -34,6 +36,9 @@ def random_state(model, tx):
   return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes).replace(params=params, ema=params)
 
 
+AUGMENT = functools.partial(augment.augment, size=8, flip=True, crop_padding=1, crop_scale=.5, cutmix=1.0)
+
+
 def outcome(num_devices, accum_steps=1):
   """What three train steps and an evaluation give on so many devices: name -> array."""
   mesh = sharding.make_mesh(jax.devices()[:num_devices])
@@ -41,8 +46,8 @@ def outcome(num_devices, accum_steps=1):
   model = vit.VisionTransformer(num_classes=3, patch_size=4, hidden_size=16, num_layers=1, num_heads=2, mlp_dim=32)
   tx = optax.sgd(.3, momentum=.9)  # AdamW would blow rounding up where the gradient is zero
   train_step = jax.jit(
-      step_lib.make_train_step(model, tx, num_classes=3, flip=True, crop_padding=1, cutmix=1.0, label_smoothing=.1,
-                               ema_decay=.9, accum_steps=accum_steps, log_every=1),
+      step_lib.make_train_step(model, tx, augment=AUGMENT, num_classes=3, label_smoothing=.1, ema_decay=.9,
+                               accum_steps=accum_steps, log_every=1),
       in_shardings=(whole, split, whole), out_shardings=whole)
   eval_step = jax.jit(evaluate.make_eval_step(model, flip=True), in_shardings=(whole, split), out_shardings=whole)
   state = jax.device_put(random_state(model, tx), whole)

@@ -1,15 +1,18 @@
 """The train step against a plain computation of the same update."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from vit_jax import augment
 from vit_jax import step as step_lib
 from vit_jax.models import variants
 
-OPTIONS = dict(num_classes=10, flip=False, crop_padding=0, cutmix=0.0, label_smoothing=0.1, ema_decay=0.9,
-               accum_steps=1, log_every=2)
+PLAIN = functools.partial(augment.augment, size=8, flip=False, crop_padding=0, crop_scale=1.0, cutmix=0.0)
+OPTIONS = dict(num_classes=10, augment=PLAIN, label_smoothing=0.1, ema_decay=0.9, accum_steps=1, log_every=2)
 B = 8
 
 
@@ -83,8 +86,9 @@ def test_accumulation_is_the_whole_batch(model, batches):
 
 def test_randomness_is_a_function_of_key_and_step(model, batches):
   tx = optax.sgd(0.5)
-  step = jax.jit(step_lib.make_train_step(model, tx, **{**OPTIONS, 'flip': True, 'crop_padding': 2, 'cutmix': 0.5}))
-  states, _ = run_steps(model, tx, batches, flip=True, crop_padding=2, cutmix=0.5)
+  strong = functools.partial(PLAIN, flip=True, crop_padding=2, cutmix=0.5)
+  step = jax.jit(step_lib.make_train_step(model, tx, **OPTIONS | {'augment': strong}))
+  states, _ = run_steps(model, tx, batches, augment=strong)
   # From the middle on, with nothing but the state: the same end to the last bit.
   state = states[2]
   for batch in batches[2:]:

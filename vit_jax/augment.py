@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 
 def normalize(images):
-  """Pictures u8[B,H,W,C] -> f32[B,H,W,C] in [-1,1], as the published ViTs expect them."""
+  """Pictures of values in [0,255], [B,H,W,C] -> f32[B,H,W,C] in [-1,1], as the published ViTs expect them."""
   return images.astype(jnp.float32) / 127.5 - 1.0
 
 
@@ -26,11 +26,11 @@ def random_crop(key, images, padding):
   return jax.vmap(crop)(padded, offsets)
 
 
-def cutmix(key, images, targets, probability):
-  """Pastes a box of the next picture into each, and its share into the targets: [B,H,W,C], f32[B,K] -> the same.
+def mix_boxes(key, images, targets, probability):
+  """CutMix: pastes a box of the next picture into each, and its share into the targets (Yun et al. 2019).
 
-  One box for the whole batch, with this probability: its area is uniform in [0,1] and its middle anywhere, so
-  that it may hang over the border. Targets are mixed by the area that was really pasted (Yun et al. 2019).
+  [B,H,W,C], f32[B,K] -> the same. One box for the whole batch, with this probability: its area is uniform in [0,1] and
+  its middle anywhere, so that it may hang over the border. Targets are mixed by the area that was really pasted.
   """
   _, h, w, _ = images.shape
   use_key, area_key, y_key, x_key = jax.random.split(key, 4)
@@ -43,16 +43,44 @@ def cutmix(key, images, targets, probability):
   return images, (1 - share) * targets + share * jnp.roll(targets, 1, axis=0)
 
 
-def augment(key, images, targets, *, flip, crop_padding, cutmix_probability):
-  """The training pictures: u8[B,H,W,C], f32[B,K] -> f32[B,H,W,C] in [-1,1], f32[B,K].
+def random_boxes(key, count, scale):
+  """Boxes in a picture: -> (corner f32[B,2], sides f32[B,2]), down and across, in parts of the picture's sides.
 
-  Cropped, flipped and mixed at random; what is off is left out of the program.
+  The area is uniform in [`scale`, 1] of the picture's, the logarithm of the ratio of the sides uniform in ±ln(4/3),
+  and the place any (Szegedy et al. 2015); a side longer than the picture's is cut to it.
+  """
+  area_key, ratio_key, place_key = jax.random.split(key, 3)
+  area = jax.random.uniform(area_key, (count, 1), minval=scale, maxval=1.0)
+  ratio = (4 / 3) ** jax.random.uniform(ratio_key, (count, 1), minval=-1.0, maxval=1.0)
+  sides = jnp.minimum(jnp.sqrt(area * ratio ** jnp.array([-1.0, 1.0])), 1.0)
+  return jax.random.uniform(place_key, (count, 2)) * (1 - sides), sides
+
+
+def resize_boxes(images, corner, sides, size):
+  """Resizes a box of each picture, linearly and with antialiasing: u8[B,H,W,C] -> f32[B,S,S,C], values in [0,255]."""
+  pixels = jnp.array(images.shape[1:3], jnp.float32)
+  zoom = size / (sides * pixels)
+  resize = lambda image, zoom, shift: jax.image.scale_and_translate(
+      image, (size, size, image.shape[-1]), (0, 1), zoom, shift, 'linear', antialias=True)
+  return jax.vmap(resize)(images.astype(jnp.float32), zoom, -corner * pixels * zoom)
+
+
+def augment(key, images, targets, *, size, flip, crop_padding, crop_scale, cutmix):
+  """The training pictures: u8[B,H,W,C], f32[B,K] -> f32[B,S,S,C] in [-1,1], f32[B,K].
+
+  Moved by up to `crop_padding` pixels, a box of at least `crop_scale` of the area resized to S, flipped and, with
+  probability `cutmix`, mixed; what is off is left out of the program.
   """
   crop_key, flip_key, mix_key = jax.random.split(key, 3)
+  box_key = jax.random.fold_in(key, 3)
   if crop_padding:
     images = random_crop(crop_key, images, crop_padding)
+  if crop_scale < 1:
+    images = resize_boxes(images, *random_boxes(box_key, len(images), crop_scale), size)
+  elif size != images.shape[1]:
+    images = resize_boxes(images, jnp.zeros((len(images), 2)), jnp.ones((len(images), 2)), size)
   if flip:
     images = random_flip(flip_key, images)
-  if cutmix_probability:
-    images, targets = cutmix(mix_key, images, targets, cutmix_probability)
+  if cutmix:
+    images, targets = mix_boxes(mix_key, images, targets, cutmix)
   return normalize(images), targets

@@ -87,7 +87,7 @@ class Trainer:
 
     self.job, self.batches = job, batches
     self.state = job.initial_state()
-    self.step = job.compiled_train_step(self.state)
+    self.step = job.compiled_train_step(self.state, job.size_at(job.total_steps))
     self.key = jax.random.key(0)
     self.same = next(batches)
     self.run(1, load=False)

@@ -1,5 +1,6 @@
 """What a config becomes before the first step: data, model, optimizer, and the compiled steps."""
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vit_jax import augment
 from vit_jax import config as config_lib
 from vit_jax import cpu
 from vit_jax import defaults
@@ -96,14 +98,20 @@ class Job:
         ('run', str(folder)),
     ])
 
-  def compiled_train_step(self, state):
-    """The train step, compiled for this state and the batches of the config."""
+  def size_at(self, step):
+    """Pixels a side of the pictures in the step after `step` steps: the training's equal parts, one for each size."""
+    sizes = self.config.augment.sizes or (self.config.data.image_size,)
+    return sizes[min(step * len(sizes) // self.total_steps, len(sizes) - 1)]
+
+  def compiled_train_step(self, state, size):
+    """The train step on pictures of `size` pixels a side, compiled for this state and the batches of the config."""
     config = self.config
     step = step_lib.make_train_step(
-        self.model, self.tx, num_classes=len(self.data.class_names), flip=config.augment.flip,
-        crop_padding=config.augment.crop_padding, cutmix=config.augment.cutmix,
-        label_smoothing=config.label_smoothing, ema_decay=config.ema_decay, accum_steps=config.accum_steps,
-        log_every=config.log_every)
+        self.model, self.tx, num_classes=len(self.data.class_names), label_smoothing=config.label_smoothing,
+        augment=functools.partial(
+            augment.augment, size=size, flip=config.augment.flip, crop_padding=config.augment.crop_padding,
+            crop_scale=config.augment.crop_scale, cutmix=config.augment.cutmix),
+        ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every)
     whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(whole, split, whole), out_shardings=whole)
     return cpu.compile_fast(jitted, state, self.abstract_batch(config.batch_size), jax.random.key(0))
@@ -128,10 +136,10 @@ class Job:
     return evaluate.evaluate(self.eval_step, params, batches, self.mesh)
 
 
-def build_model(config, num_classes):
-  """The config's model; raises BadInput where its sizes do not fit together."""
+def build_model(config, num_classes, image_size):
+  """The config's model; raises BadInput where its sizes do not fit together, or not to pictures of this size."""
   sizes = config.model.to_dict()
-  return variants.build(sizes.pop('variant'), num_classes=num_classes, image_size=config.data.image_size,
+  return variants.build(sizes.pop('variant'), num_classes=num_classes, image_size=image_size,
                         dtype=cpu.activation_dtype(config.dtype), **sizes)
 
 
@@ -141,7 +149,8 @@ def prepare(config, cache_dir):
   def check(config):
     config_lib.check(config)
     sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
-    build_model(config, 2)
+    for size in {config.data.image_size, *config.augment.sizes}:
+      build_model(config, 2, size)
   check(defaults.fill(config, 1)[0])  # Before the data, which may take longer to find fault with.
   data = load.load(config.data.name, path=config.data.path, data_dir=config.data.dir, cache_dir=cache_dir,
                    classes=config.data.classes, image_size=config.data.image_size,
@@ -149,7 +158,7 @@ def prepare(config, cache_dir):
   config, chosen = defaults.fill(config, len(data.train))
   if chosen:
     check(config)
-  model = build_model(config, len(data.class_names))
+  model = build_model(config, len(data.class_names), config.data.image_size)
   steps = lambda epochs: round(epochs * len(data.train) / config.batch_size)
   total_steps = max(steps(config.epochs), 1)
   tx, rate = optim.make_optimizer(

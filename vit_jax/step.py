@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vit_jax import augment
 from vit_jax import losses
 
 
@@ -30,10 +29,10 @@ def create_state(model, tx, key, image_size):
                     bad_step=jnp.zeros((), jnp.int32))
 
 
-def make_train_step(model, tx, *, num_classes, flip, crop_padding, cutmix, label_smoothing, ema_decay,
-                    accum_steps, log_every):
+def make_train_step(model, tx, *, augment, num_classes, label_smoothing, ema_decay, accum_steps, log_every):
   """Returns train_step(state, batch, key) -> state, metrics: one update from {'image': u8[B,S,S,3], 'label': i32[B]}.
 
+  `augment` makes pictures f32[B,S',S',3] in [-1,1] and targets of a key, the batch's pictures and targets f32[B,K].
   Metrics are means over the steps since the last multiple of `log_every`: 'loss' (nats), 'accuracy' (0–1, on
   the augmented pictures), 'grad_norm'; and 'bad_step', see TrainState.
   """
@@ -60,8 +59,7 @@ def make_train_step(model, tx, *, num_classes, flip, crop_padding, cutmix, label
   def train_step(state, batch, key):
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
     targets = losses.smooth_labels(batch['label'], num_classes, label_smoothing)
-    images, targets = augment.augment(augment_key, batch['image'], targets, flip=flip, crop_padding=crop_padding,
-                                      cutmix_probability=cutmix)
+    images, targets = augment(augment_key, batch['image'], targets)
     out = gradients(state.params, dropout_key, images, targets, batch['label'])
     updates, opt_state = tx.update(out['grads'], state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

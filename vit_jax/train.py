@@ -74,7 +74,8 @@ class Clock:
 def loop(job, folder, manager, state, start_step, clock):
   """The steps from `start_step` to the end: -> the last state, or None if a signal stopped it on the way."""
   config = job.config
-  train_step = job.compiled_train_step(state)
+  size = job.size_at(start_step)
+  train_step = job.compiled_train_step(state, size)
   key = jax.random.key(config.seed)
   batches = pipeline.train_batches(job.data.train, batch_size=config.batch_size, seed=config.seed,
                                    start_step=start_step)
@@ -84,6 +85,9 @@ def loop(job, folder, manager, state, start_step, clock):
   writer = tensorboard.Writer(folder.path / 'tensorboard')
   with contextlib.closing(bar), contextlib.closing(writer), interrupt.stop_on_signal() as stop:
     for step in range(start_step + 1, job.total_steps + 1):
+      if size != job.size_at(step - 1):
+        size = job.size_at(step - 1)
+        train_step = job.compiled_train_step(state, size)
       state, metrics = train_step(state, sharding.shard_batch(next(batches), job.mesh), key)
       if one_by_one:
         jax.block_until_ready(state)

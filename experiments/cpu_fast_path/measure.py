@@ -8,6 +8,7 @@ slows them all.
 """
 import argparse
 import csv
+import functools
 import itertools
 import pathlib
 import statistics
@@ -30,6 +31,7 @@ def time_one(dtype, onednn, pages):
   import numpy as np
 
   from configs import cifar_catdog
+  from vit_jax import augment
   from vit_jax import optim
   from vit_jax import step as step_lib
   from vit_jax.models import variants
@@ -39,8 +41,9 @@ def time_one(dtype, onednn, pages):
   tx, _ = optim.make_optimizer(variants.abstract_params(model, 32), name=config.optim.name, peak_lr=config.optim.lr,
                                muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay, warmup_steps=1,
                                total_steps=100, grad_clip=config.optim.grad_clip)
-  step = step_lib.make_train_step(model, tx, num_classes=2, flip=True, crop_padding=4, cutmix=0.25, label_smoothing=0.1,
-                                  ema_decay=0.99, accum_steps=1, log_every=50)
+  pictures = functools.partial(augment.augment, size=32, flip=True, crop_padding=4, crop_scale=1.0, cutmix=0.25)
+  step = step_lib.make_train_step(model, tx, augment=pictures, num_classes=2, label_smoothing=0.1, ema_decay=0.99,
+                                  accum_steps=1, log_every=50)
   state = jax.jit(lambda key: step_lib.create_state(model, tx, key, 32))(jax.random.key(0))
   rng = np.random.default_rng(0)
   batch = {'image': rng.integers(0, 256, (config.batch_size, 32, 32, 3), np.uint8),

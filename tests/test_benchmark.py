@@ -23,7 +23,7 @@ def command(*flags):
     ([], 'nothing to measure; name a recipe'),
     (['--config=configs/digits.py', '--json=no/such/folder.json'], '--json=no/such/folder.json cannot be written'),
     (['--what=dta'], "value should be one of <data>"),
-    (['--rounds=0'], '0 is not an integer of 1 or more'),
+    (['--rounds=0'], '0 is not a positive integer'),
 ])
 def test_a_mistake_is_one_line(flags, message):
   process = command(*flags)

@@ -17,7 +17,7 @@ LAYERS = [
     ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.pipeline', 'models.variants', 'checkpoint',
      'config', 'tensorboard', 'command'],
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
-     'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
+     'data.tfds_features', 'data.pixel_file', 'sharding', 'machine', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
     ['models.stem', 'quiet', 'progress'],
     ['errors'],
 ]

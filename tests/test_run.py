@@ -108,12 +108,12 @@ def test_reading_what_is_no_run(tmp_path):
 
 def test_rewinding_forgets_later_lines_and_half_ones(tmp_path):
   folder = run.RunFolder(tmp_path)
-  assert folder.rewind_metrics(0) == 0.0
+  assert folder.rewind_metrics(0) == {}
   for step in (10, 20, 30):
     folder.log({'step': step, 'seconds': step / 10})
   with folder.metrics_path.open('a') as f:
     f.write('{"step": 40, "sec')  # A kill in the middle of a line.
-  assert folder.rewind_metrics(20) == 2.0
+  assert folder.rewind_metrics(20) == {'step': 20, 'seconds': 2.0}
   assert folder.metrics() == [{'step': 10, 'seconds': 1.0}, {'step': 20, 'seconds': 2.0}]
 
 

@@ -31,7 +31,7 @@ def metrics(workdir):
 
 
 def without_time(line):
-  return {key: value for key, value in line.items() if key != 'seconds'}
+  return {key: value for key, value in line.items() if not key.endswith('seconds')}
 
 
 def wait_for_checkpoint(workdir, process, number):
@@ -63,6 +63,7 @@ def test_learns_and_leaves_a_folder_that_stands_alone(uninterrupted):
   assert found['test_accuracy'] > 0.6  # Four epochs of fifteen; a guess would be 0.1.
   assert found['test_count'] == 359
   assert found['steps'] == round(EPOCHS * found['train_count'] / 64)
+  assert found['cpu_seconds'] > 0 and found['peak_memory'] > 100e6
   lines = metrics(workdir)
   assert lines[-1]['step'] == found['steps'] and len({line['step'] for line in lines}) == len(lines)
   assert lines[-1]['loss'] < lines[0]['loss']

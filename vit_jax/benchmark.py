@@ -17,6 +17,7 @@ from absl import flags
 import numpy as np
 
 from vit_jax import command
+from vit_jax import machine
 from vit_jax.errors import BadInput
 
 _WHAT = flags.DEFINE_enum('what', 'data', ['data'], 'What to measure.')
@@ -49,25 +50,16 @@ def ways(train, folder):
           'memory': lambda: made(np.load(path))}
 
 
-def resident_bytes():
-  """Memory that this process has now, with the pages of files that it has mapped; 0 where the system does not say."""
-  try:
-    status = pathlib.Path('/proc/self/status').read_text()
-  except OSError:
-    return 0
-  return int(status.split('VmRSS:')[1].split()[0]) * 1024
-
-
 def opened(way, batch_size):
   """Opens one way of reading and goes through the pictures: -> (endless batches, bytes that the process grew by)."""
   from vit_jax.data import pipeline
 
-  before = resident_bytes()
+  before = machine.resident_memory() or 0
   train = way()
   batches = pipeline.train_batches(train, batch_size=batch_size, seed=0)
   for _ in range(min(len(train) // batch_size + 1, MEMORY_BATCHES)):
     next(batches)
-  return batches, resident_bytes() - before
+  return batches, (machine.resident_memory() or 0) - before
 
 
 def reading_speed(batches, batch_size):
@@ -115,6 +107,8 @@ def measure_data(job, rounds):
   from vit_jax import progress
 
   batch_size = job.config.batch_size
+  # Once for nothing, so that TensorFlow's own memory is not counted.
+  opened(lambda: job.data.train.take(np.arange(1)), batch_size)
   with tempfile.TemporaryDirectory() as folder:
     open_ways = {name: opened(way, batch_size) for name, way in ways(job.data.train, folder).items()}
     trainer = Trainer(job, open_ways['streaming'][0])
@@ -170,7 +164,7 @@ def main():
   from vit_jax import run
 
   job = job_lib.prepare(config, command.cache_dir())
-  print(f'{run.processor_name()}; reading, compiling, then {_ROUNDS.value} rounds …', file=sys.stderr, flush=True)
+  print(f'{machine.processor_name()}; reading, compiling, then {_ROUNDS.value} rounds …', file=sys.stderr, flush=True)
   found = measure_data(job, _ROUNDS.value)
   if out:
     run.write_atomically(out, json.dumps({'recipe': command.recipe_name(), **found,

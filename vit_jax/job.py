@@ -13,9 +13,9 @@ from vit_jax import config as config_lib
 from vit_jax import cpu
 from vit_jax import defaults
 from vit_jax import evaluate
+from vit_jax import machine
 from vit_jax import optim
 from vit_jax import progress
-from vit_jax import run
 from vit_jax import sharding
 from vit_jax import step as step_lib
 from vit_jax.data import load
@@ -82,7 +82,7 @@ class Job:
       optimizer = f'muon {config.optim.muon_lr:g} beside {optimizer}'
     chosen = ', '.join(f'{key}={value}' for key, value in self.chosen.items())
     device = jax.devices()[0]
-    kind = run.processor_name() if device.platform == 'cpu' else device.device_kind
+    kind = machine.processor_name() if device.platform == 'cpu' else device.device_kind
     return progress.table([
         ('recipe', f'{recipe}, seed {config.seed}'),
         ('data', f'{data.name}: {", ".join(sizes)} pictures of {size}×{size}; '

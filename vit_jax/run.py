@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import platform
-import re
 import subprocess
 import sys
 
@@ -25,6 +24,7 @@ import jax.numpy as jnp
 
 from vit_jax import checkpoint
 from vit_jax import config as config_lib
+from vit_jax import machine
 from vit_jax.errors import BadInput
 from vit_jax.models import vit
 
@@ -37,15 +37,6 @@ def write_atomically(path, text):
   partial = path.with_name(f'.{path.name}.{os.getpid()}')
   partial.write_text(text, encoding='utf-8')
   os.replace(partial, path)
-
-
-def processor_name():
-  """The processor as its maker calls it, where the system says so."""
-  try:
-    match = re.search(r'model name\s*:\s*(.+)', pathlib.Path('/proc/cpuinfo').read_text())
-  except OSError:
-    match = None
-  return match.group(1) if match else platform.processor() or platform.machine()
 
 
 def environment():
@@ -63,7 +54,7 @@ def environment():
       'command': ' '.join(['python -m vit_jax.main', *sys.argv[1:]]),
       'python': platform.python_version(),
       'platform': platform.platform(),
-      'processor': processor_name(),
+      'processor': machine.processor_name(),
       'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
       'devices': [str(device.device_kind) for device in jax.devices()],
       'versions': versions,
@@ -142,13 +133,13 @@ class RunFolder:
     return lines
 
   def rewind_metrics(self, step):
-    """Forgets the lines after `step`, which will be run again; returns the seconds that had passed by then."""
+    """Forgets the lines after `step`, which will be run again; returns the last one that is left, {} for none."""
     kept = [line for line in self.metrics() if line['step'] <= step]
     write_atomically(self.metrics_path, ''.join(json.dumps(line) + '\n' for line in kept))
-    return kept[-1]['seconds'] if kept else 0.0
+    return kept[-1] if kept else {}
 
   def log(self, line):
-    """Appends one line of metrics, a dict with at least 'step' and 'seconds'."""
+    """Appends one line of metrics, a dict with at least 'step'."""
     with self.metrics_path.open('a', encoding='utf-8') as f:
       f.write(json.dumps(line) + '\n')
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from vit_jax import checkpoint
 from vit_jax import interrupt
 from vit_jax import job as job_lib
+from vit_jax import machine
 from vit_jax import progress
 from vit_jax import quiet
 from vit_jax import run
@@ -62,13 +63,14 @@ def train(config, workdir, *, recipe, cache_dir):
 
 @dataclasses.dataclass
 class Clock:
-  """Seconds that a run has taken over all its starts, with loading and compiling."""
-  before: float  # of the starts before this one, up to the checkpoint that this one goes on from
+  """The time that a run has taken over all its starts, with loading and compiling."""
+  before: dict  # what `read` said at the checkpoint that this start goes on from, {} for a new run
   started: float  # time.monotonic() at this start
 
-  def seconds(self):
-    """Seconds until now."""
-    return self.before + time.monotonic() - self.started
+  def read(self):
+    """{'seconds', 'cpu_seconds'}: passed on the clock, and spent by all processor cores together."""
+    now = {'seconds': time.monotonic() - self.started, 'cpu_seconds': time.process_time()}
+    return {name: self.before.get(name, 0.0) + value for name, value in now.items()}
 
 
 def loop(job, folder, manager, state, start_step, clock):
@@ -100,7 +102,7 @@ def loop(job, folder, manager, state, start_step, clock):
       validation = {}
       if validate and len(job.data.validation):
         validation = job.evaluate(state.ema, job.data.validation)
-      line = log_line(job, step, metrics, validation, clock.seconds())
+      line = log_line(job, step, metrics, validation, clock.read())
       if due:
         folder.log(line)
         writer.write(step, line)
@@ -112,10 +114,10 @@ def loop(job, folder, manager, state, start_step, clock):
   return state
 
 
-def log_line(job, step, metrics, validation, seconds):
+def log_line(job, step, metrics, validation, times):
   """One line of metrics.jsonl: plain numbers, the validation's with 'val_' before their names."""
   line = {'step': step, 'epoch': step * job.config.batch_size / len(job.data.train),
-          'lr': float(job.rate(step - 1)), 'seconds': seconds}
+          'lr': float(job.rate(step - 1)), **times}
   line |= {name: float(metrics[name]) for name in ('loss', 'accuracy', 'grad_norm')}
   return line | {f'val_{name}': value for name, value in validation.items()}
 
@@ -127,7 +129,8 @@ def finish(job, state, clock, last_line):
   result |= {name: value for name, value in last_line.items() if name.startswith('val_')}
   return result | {
       'num_params': vit.num_params(state.params),
-      'seconds': clock.seconds(),
+      **clock.read(),
+      'peak_memory': machine.peak_memory(),  # bytes, of the last start
       'steps': job.total_steps,
       'seed': job.config.seed,
       'train_count': len(job.data.train),

@@ -1,0 +1,33 @@
+"""What this machine is, and what this process has used of it."""
+import pathlib
+import platform
+import re
+import sys
+
+
+def processor_name():
+  """The processor as its maker calls it, where the system says so."""
+  try:
+    match = re.search(r'model name\s*:\s*(.+)', pathlib.Path('/proc/cpuinfo').read_text())
+  except OSError:
+    match = None
+  return match.group(1) if match else platform.processor() or platform.machine()
+
+
+def peak_memory():
+  """The most memory that this process has had, in bytes; None where the system does not say."""
+  try:
+    import resource
+  except ImportError:  # Windows
+    return None
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak if sys.platform == 'darwin' else peak * 1024
+
+
+def resident_memory():
+  """The memory that this process has now, with the pages of files that it has mapped, in bytes; None as above."""
+  try:
+    status = pathlib.Path('/proc/self/status').read_text()
+  except OSError:
+    return None
+  return int(status.split('VmRSS:')[1].split()[0]) * 1024

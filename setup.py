@@ -42,6 +42,7 @@ setuptools.setup(
         'cuda': ['jax[cuda]'],  # NVIDIA GPUs
         'tpu': ['jax[tpu]'],  # Cloud and Colab TPUs
         'heic': ['pillow-heif>=0.18'],  # the pictures of many telephones
+        'figures': ['matplotlib>=3.9'],  # the pictures of experiments/
         'tests': [
             'pytest>=8',
             'pytest-xdist>=3.6',  # tests on all cores

@@ -5,7 +5,7 @@
 The first start downloads the archive (248 MB), or takes tiny-imagenet-200.zip from downloads/manual in the folder of
 TensorFlow Datasets. The official validation pictures are the test part; validation is held out of the training ones.
 
-Four epochs are about forty minutes on two cores with AVX2 (162 pictures/s in the first minute); not run to the end yet.
+Four epochs took 35 minutes on two cores with AVX2, and reached 41.2 % (experiments/tiny_imagenet).
 """
 from configs import common
 

@@ -1,9 +1,10 @@
-"""Prints a study's results.csv as the table that README shows: mean and spread over seeds, one row a recipe.
+"""Prints results as the table that README shows: mean and spread over seeds, one row a recipe.
 
-    python experiments/table.py experiments/foundation/results.csv
+    python experiments/table.py experiments/foundation/results.csv experiments/tiny_imagenet/results.csv
 """
 import csv
 import itertools
+import pathlib
 import statistics
 import sys
 
@@ -17,10 +18,9 @@ def spread(values):
   return f'{mean} ± {statistics.stdev(values):.1f}' if len(values) > 1 else mean
 
 
-def table(path):
-  """The lines of the Markdown table, recipes in the order of the file."""
-  with open(path, encoding='utf-8') as f:
-    rows = list(csv.DictReader(f))
+def table(*paths):
+  """The lines of the Markdown table, recipes in the order of the files."""
+  rows = [row for path in paths for row in csv.DictReader(pathlib.Path(path).read_text('utf-8').splitlines())]
   lines = ['| recipe | parameters | seeds | test accuracy, % | with its mirror image, % | time a run | Python, jax |',
            '|---|---|---|---|---|---|---|']
   for recipe, group in itertools.groupby(rows, key=lambda row: row['recipe']):
@@ -35,4 +35,4 @@ def table(path):
 
 
 if __name__ == '__main__':
-  print('\n'.join(table(sys.argv[1])))
+  print('\n'.join(table(*sys.argv[1:])))

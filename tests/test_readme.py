@@ -8,14 +8,15 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
-STUDY = ROOT / 'experiments' / 'foundation'
+STUDIES = [ROOT / 'experiments' / name for name in ('foundation', 'tiny_imagenet')]
 
 
-@pytest.mark.parametrize('page', [ROOT / 'README.md', STUDY / 'README.md'], ids=['README', 'study'])
-def test_every_number_of_the_table_comes_from_the_results(page):
-  printed = subprocess.run([sys.executable, ROOT / 'experiments' / 'table.py', STUDY / 'results.csv'],
+@pytest.mark.parametrize(('page', 'studies'), [(ROOT, STUDIES), *((study, [study]) for study in STUDIES)],
+                         ids=['README', 'foundation', 'tiny_imagenet'])
+def test_every_number_of_the_table_comes_from_the_results(page, studies):
+  printed = subprocess.run([sys.executable, ROOT / 'experiments' / 'table.py', *(s / 'results.csv' for s in studies)],
                            capture_output=True, text=True, check=True).stdout
-  assert printed.strip() in page.read_text(encoding='utf-8')
+  assert printed.strip() in (page / 'README.md').read_text(encoding='utf-8')
 
 
 def test_the_tree_shows_every_module():

@@ -1,7 +1,6 @@
 """What all commands share: the flags --config and --cache_dir, and one line for a mistake instead of a stack trace."""
 import pathlib
 import re
-import shlex
 import sys
 
 from absl import app
@@ -63,11 +62,6 @@ def start_jax():
   import jax
 
   jax.config.update('jax_compilation_cache_dir', str(cache_dir() / 'compiled'))
-
-
-def line(module):
-  """The command line of this start, as it can be typed again."""
-  return shlex.join(['python', '-m', module, *sys.argv[1:]])
 
 
 def run(main, *, interrupted):

@@ -1,7 +1,8 @@
-"""What this machine is, and what this process has used of it."""
+"""What this machine is, how this process was started, and what it has used."""
 import pathlib
 import platform
 import re
+import shlex
 import sys
 
 
@@ -12,6 +13,12 @@ def processor_name():
   except OSError:
     match = None
   return match.group(1) if match else platform.processor() or platform.machine()
+
+
+def command_line():
+  """The command of this process, as it can be typed again: 'python -m vit_jax.main --config=…'."""
+  spec = sys.modules['__main__'].__spec__  # None where a file was started, and not a module.
+  return shlex.join(['python', *(['-m', spec.name] if spec else sys.argv[:1]), *sys.argv[1:]])
 
 
 def peak_memory():

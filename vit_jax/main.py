@@ -14,6 +14,7 @@ import os
 from absl import flags
 
 from vit_jax import command
+from vit_jax import machine
 from vit_jax.errors import BadInput
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The run folder; by default runs/RECIPE-seedSEED.')
@@ -28,7 +29,7 @@ def train(config, recipe, workdir):
 
   result = train_lib.train(config, workdir, recipe=recipe, cache_dir=command.cache_dir())
   if result is None:
-    print(f'stopped; everything is saved. Go on with:\n  {command.line("vit_jax.main")}')
+    print(f'stopped; everything is saved. Go on with:\n  {machine.command_line()}')
     return 130
   print(progress.describe_result(result))
   print(progress.table([
@@ -58,4 +59,4 @@ def main():
 
 if __name__ == '__main__':
   command.run(main, interrupted=lambda: 'what was saved before is whole. Go on with:\n  '
-              + command.line('vit_jax.main'))
+              + machine.command_line())

@@ -17,7 +17,6 @@ import os
 import pathlib
 import platform
 import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +50,7 @@ def environment():
                        cwd=pathlib.Path(__file__).parent, check=False)
   return {
       'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-      'command': ' '.join(['python -m vit_jax.main', *sys.argv[1:]]),
+      'command': machine.command_line(),
       'python': platform.python_version(),
       'platform': platform.platform(),
       'processor': machine.processor_name(),

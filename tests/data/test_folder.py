@@ -239,3 +239,12 @@ def test_two_thousand_broken_files_lose_no_good_one(root, load):
   assert len(listed) > 1200
   data = load(root)
   assert len(data.train) + len(data.validation) + len(data.test) == len(found.files)
+
+
+def test_a_class_of_one_is_enough_where_nothing_is_held_out(tmp_path, load):
+  for part, start in (('train', 0), ('test', 10)):
+    save(tmp_path / 'pictures' / part / 'eel' / 'a.png', painted(start))
+    for i in range(1, 4):
+      save(tmp_path / 'pictures' / part / 'cat' / f'{i}.png', painted(start + i))
+  data = load(tmp_path / 'pictures', val_fraction=0.0)
+  assert (len(data.train), len(data.validation), len(data.test)) == (4, 0, 4)

@@ -145,6 +145,12 @@ def test_unreadable(data, reason):
     picture.read(data, 8)
 
 
+def test_heic_where_it_is_not_installed_names_the_package(monkeypatch):
+  monkeypatch.delitem(Image.OPEN, 'HEIF', raising=False)
+  with pytest.raises(picture.Unreadable, match=r"pip install '\.\[heic\]'"):
+    picture.read(b'\0\0\0\x18ftypheic' + bytes(100), 8)
+
+
 def test_heic_where_it_is_installed():
   heif = pytest.importorskip('pillow_heif', reason='the heic extra is not installed')
   heif.register_heif_opener()

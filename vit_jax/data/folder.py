@@ -152,6 +152,8 @@ def load(path, *, cache_dir, classes, image_size, val_fraction):
   notes = left_out(found)
 
   def hold_out(train, fraction):
+    if not fraction:
+      return train, train[:0]
     check_enough(found, train, labels, ids)
     kept, held = source.held_out_groups(labels[train], found.groups[train], fraction)
     return train[kept], train[held]

@@ -19,6 +19,8 @@ MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
 Image.init()
 # All but the one that Pillow hands to another program, Ghostscript.
 FORMATS = [kind for kind in Image.OPEN if kind != 'EPS']
+# What a HEIC file says that it is, after 'ftyp' in its fifth to eighth byte (ISO/IEC 23008-12).
+HEIC_BRANDS = (b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1')
 
 
 class Unreadable(Exception):
@@ -49,6 +51,10 @@ def read(data, image_size):
       upright = to_rgb(ImageOps.exif_transpose(image))
   except Unreadable:
     raise
+  except Image.UnidentifiedImageError as error:
+    if data[4:8] == b'ftyp' and data[8:12] in HEIC_BRANDS and 'HEIF' not in Image.OPEN:
+      raise Unreadable("HEIC, which needs another package: pip install '.[heic]'") from None
+    raise Unreadable(reason(error)) from None
   except Exception as error:  # Each of Pillow's forty decoders fails in its own ways.
     raise Unreadable(reason(error)) from None
   return fit(upright, image_size), ((height, width) if turned else (width, height))

@@ -62,6 +62,9 @@ def get_config():
   # Dropout on the attention weights.
   model.attention_dropout_rate = config_dict.placeholder(float)
 
+  # First weights of the attention: 'xavier', as published, or 'mimetic': much like those of a trained network.
+  config.attention_init = 'xavier'
+
   # Type of the activations: 'float32', 'bfloat16', or 'auto': the faster one on this machine. Parameters are
   # always float32.
   config.dtype = 'auto'

@@ -18,7 +18,7 @@ LAYERS = [
      'config', 'tensorboard', 'command'],
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
      'data.tfds_features', 'data.pixel_file', 'sharding', 'machine', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
-    ['models.stem', 'quiet', 'progress'],
+    ['models.stem', 'models.initial', 'quiet', 'progress'],
     ['errors'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

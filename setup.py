@@ -42,11 +42,13 @@ setuptools.setup(
         'cuda': ['jax[cuda]'],  # NVIDIA GPUs
         'tpu': ['jax[tpu]'],  # Cloud and Colab TPUs
         'heic': ['pillow-heif>=0.18'],  # the pictures of many telephones
+        'energy': ['codecarbon>=3.3'],  # what a run costs in electricity and CO2
         'figures': ['matplotlib>=3.9'],  # the pictures of experiments/
         'tests': [
             'pytest>=8',
             'pytest-xdist>=3.6',  # tests on all cores
             'ruff>=0.8',  # style
+            'codecarbon>=3.3',  # energy is counted as with the extra of that name
         ],
     },
 )

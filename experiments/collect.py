@@ -8,8 +8,8 @@ import pathlib
 import sys
 
 COLUMNS = ['recipe', 'seed', 'test_accuracy', 'test_accuracy_flip', 'test_count', 'val_accuracy', 'train_count',
-           'seconds', 'cpu_seconds', 'peak_memory', 'steps', 'num_params', 'dtype', 'command', 'commit', 'processor',
-           'cores', 'python', 'jax', 'starts', 'weights_sha256']
+           'seconds', 'cpu_seconds', 'peak_memory', 'energy_kwh', 'steps', 'num_params', 'dtype', 'command', 'commit',
+           'processor', 'cores', 'python', 'jax', 'starts', 'weights_sha256']
 
 
 def row(folder):

@@ -19,6 +19,7 @@ LAYERS = [
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
      'data.tfds_features', 'data.pixel_file', 'sharding', 'machine', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
     ['models.stem', 'models.initial', 'quiet', 'progress'],
+    ['energy'],
     ['errors'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -136,6 +136,12 @@ def test_a_bar_on_a_terminal_shows_from_the_third_second_on():
      ['test      accuracy 75.00%, loss 0.5000, 2,000 pictures']),
     (dict(test_accuracy=.98765, test_accuracy_flip=.5, test_top5=1.0, test_loss=1.23456, test_count=9, seconds=61),
      ['test      accuracy 98.77% (50.00% averaged over the flipped picture), top-5 100.00%, loss 1.2346, 9',
-      '          pictures', 'time      1 min 01 s'])])
+      '          pictures', 'time      1 min 01 s']),
+    (dict(test_accuracy=.75, test_loss=.5, test_count=2000, seconds=61, cpu_seconds=119.6, peak_memory=2_340_000_000,
+          energy_kwh=.018, co2_grams=8.5, country='DEU', energy_method='counted'),
+     ['test      accuracy 75.00%, loss 0.5000, 2,000 pictures',
+      'time      1 min 01 s, 2 min 00 s of processor time, 2.3 GB of memory at most',
+      'energy    18 Wh, 8.5 g CO2e with the electricity of DEU, as much as an LED lamp of 9 W takes in 2.0',
+      '          hours; counted'])])
 def test_result(result, lines):
   assert progress.describe_result(result).splitlines() == lines

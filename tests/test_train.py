@@ -31,7 +31,7 @@ def metrics(workdir):
 
 
 def without_time(line):
-  return {key: value for key, value in line.items() if not key.endswith('seconds')}
+  return {key: value for key, value in line.items() if not key.endswith(('seconds', 'kwh'))}
 
 
 def wait_for_checkpoint(workdir, process, number):

@@ -19,6 +19,8 @@ from vit_jax.errors import BadInput
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The run folder; by default runs/RECIPE-seedSEED.')
 _EVALUATE = flags.DEFINE_boolean('evaluate', False, 'Evaluate the run in --workdir instead of training.')
+_COUNTRY = flags.DEFINE_string('country', '', 'Whose electricity is used, by ISO 3166 code (DEU), for the CO2 of a run; '
+                               'by default the mean of the world.')
 flags.adopt_module_key_flags(command)
 
 
@@ -27,7 +29,7 @@ def train(config, recipe, workdir):
   from vit_jax import progress
   from vit_jax import train as train_lib
 
-  result = train_lib.train(config, workdir, recipe=recipe, cache_dir=command.cache_dir())
+  result = train_lib.train(config, workdir, recipe=recipe, cache_dir=command.cache_dir(), country=_COUNTRY.value)
   if result is None:
     print(f'stopped; everything is saved. Go on with:\n  {machine.command_line()}')
     return 130

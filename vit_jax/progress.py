@@ -5,6 +5,8 @@ import time
 
 import tqdm
 
+from vit_jax import energy
+
 # Without a terminal, seconds between two plain lines.
 PLAIN_EVERY = 10.0
 
@@ -141,5 +143,10 @@ def describe_result(result):
     accuracy += f', top-5 {result["test_top5"]:.2%}'
   rows = [('test', f'{accuracy}, loss {result["test_loss"]:.4f}, {result["test_count"]:,} pictures')]
   if 'seconds' in result:
-    rows.append(('time', duration(result['seconds'])))
+    used = [f'{duration(result["cpu_seconds"])} of processor time'] if 'cpu_seconds' in result else []
+    used += [f'{result["peak_memory"] / 1e9:.1f} GB of memory at most'] if result.get('peak_memory') else []
+    rows.append(('time', ', '.join([duration(result['seconds']), *used])))
+  if 'energy_kwh' in result:
+    rows.append(('energy', energy.describe(result['energy_kwh'], result['co2_grams'], result['country'],
+                                           result['energy_method'])))
   return table(rows)

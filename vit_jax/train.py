@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from vit_jax import checkpoint
+from vit_jax import energy
 from vit_jax import interrupt
 from vit_jax import job as job_lib
 from vit_jax import machine
@@ -31,13 +32,15 @@ def check_finite(metrics, manager):
                    'lower --config.optim.lr (and muon_lr), or a --config.optim.grad_clip, in a new --workdir')
 
 
-def train(config, workdir, *, recipe, cache_dir):
+def train(config, workdir, *, recipe, cache_dir, country=''):
   """Trains a config in a run folder, from its newest checkpoint on if it has one: -> result, or None if stopped.
 
   The result is what `result.json` holds. The same config and machine give the same weights to the last bit,
-  however often the run was stopped on the way. Raises BadInput for what cannot work.
+  however often the run was stopped on the way. `country` says whose electricity it takes, see `energy.intensity`.
+  Raises BadInput for what cannot work.
   """
   started = time.monotonic()
+  energy.intensity(country)  # A code that is unknown is refused now, not after the training.
   folder = run.open_run(workdir, config)
   if folder.result_path.exists():
     print(f'this run is finished already: {folder.path}')
@@ -45,31 +48,38 @@ def train(config, workdir, *, recipe, cache_dir):
   job = job_lib.prepare(config, cache_dir)
   folder.create(config, run.describe_model(job.model, job.data.class_names, config.data.image_size),
                 job.describe_data())
-  with contextlib.closing(folder.checkpoints(config.keep)) as manager:
+  with contextlib.closing(folder.checkpoints(config.keep)) as manager, contextlib.closing(energy.Meter()) as meter:
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
     print(job.describe(recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
     # tf.data is needed after that; its import takes as many seconds, on another core.
     threading.Thread(target=quiet.import_tensorflow, daemon=True).start()
     state = state or job.initial_state()
-    clock = Clock(folder.rewind_metrics(start_step), started)
+    clock = Clock(folder.rewind_metrics(start_step), started, meter)
     state = loop(job, folder, manager, state, start_step, clock)
     if state is None:
       return None
-  result = finish(job, state, clock, folder.metrics()[-1])
+    result = finish(job, state, clock, folder.metrics()[-1], country)
   folder.write_json('result.json', result)
   return result
 
 
 @dataclasses.dataclass
 class Clock:
-  """The time that a run has taken over all its starts, with loading and compiling."""
+  """What a run has taken over all its starts, with loading and compiling."""
   before: dict  # what `read` said at the checkpoint that this start goes on from, {} for a new run
   started: float  # time.monotonic() at this start
+  meter: energy.Meter
 
   def read(self):
-    """{'seconds', 'cpu_seconds'}: passed on the clock, and spent by all processor cores together."""
+    """{'seconds', 'cpu_seconds', 'energy_kwh'}: passed on the clock, spent by all cores together, and taken.
+
+    Energy is there where it could be counted at every start.
+    """
     now = {'seconds': time.monotonic() - self.started, 'cpu_seconds': time.process_time()}
+    kwh = self.meter.read()
+    if kwh is not None and (not self.before or 'energy_kwh' in self.before):
+      now['energy_kwh'] = kwh
     return {name: self.before.get(name, 0.0) + value for name, value in now.items()}
 
 
@@ -122,14 +132,16 @@ def log_line(job, step, metrics, validation, times):
   return line | {f'val_{name}': value for name, value in validation.items()}
 
 
-def finish(job, state, clock, last_line):
+def finish(job, state, clock, last_line, country):
   """Reads the test part, once, with the final weights: -> what result.json holds."""
   test = job.evaluate(state.ema, job.data.test)
   result = {f'test_{name}': value for name, value in test.items()}
   result |= {name: value for name, value in last_line.items() if name.startswith('val_')}
+  times = clock.read()
+  result |= energy.costs(times.pop('energy_kwh', None), country, clock.meter.method())
   return result | {
       'num_params': vit.num_params(state.params),
-      **clock.read(),
+      **times,
       'peak_memory': machine.peak_memory(),  # bytes, of the last start
       'steps': job.total_steps,
       'seed': job.config.seed,

@@ -2,7 +2,8 @@
 
 Measured by the counters of processor (RAPL) and GPU (NVML) where the system lets them be read; otherwise an estimate
 from the processor's rated power, or 4 W a thread, times its load, and from the size of the memory: right within a
-factor of two or three. Nothing is sent anywhere. What is not counted: screen, disk, cooling, and the making of the machine.
+factor of two or three. Nothing is sent anywhere. Not counted are screen, disk,
+cooling, and the making of the machine.
 """
 import functools
 import json
@@ -98,6 +99,8 @@ def costs(kwh, country, method):
 def describe(kwh, grams, country, method):
   """Energy as a person reads it: in Wh and g CO2e, and as the hours of a lamp."""
   hours = kwh * 1000 / LAMP
-  lamp = f'{hours:.1f} hours' if hours >= 2 else f'{hours * 60:.0f} minutes'
+  size, unit = next((size, unit) for size, unit in ((1, 'hours'), (60, 'minutes'), (3600, 'seconds'))
+                    if hours * size >= 2 or unit == 'seconds')
+  lamp = f'{hours * size:.1f} {unit}'
   return (f'{kwh * 1000:.3g} Wh, {grams:.3g} g CO2e with the electricity of {country}, as much as an LED lamp of '
           f'{LAMP:.0f} W takes in {lamp}; {method}')

@@ -19,8 +19,8 @@ from vit_jax.errors import BadInput
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The run folder; by default runs/RECIPE-seedSEED.')
 _EVALUATE = flags.DEFINE_boolean('evaluate', False, 'Evaluate the run in --workdir instead of training.')
-_COUNTRY = flags.DEFINE_string('country', '', 'Whose electricity is used, by ISO 3166 code (DEU), for the CO2 of a run; '
-                               'by default the mean of the world.')
+_COUNTRY = flags.DEFINE_string('country', '', 'Whose electricity is used, by ISO 3166 code (DEU), for the CO2 of a '
+                               'run; by default the mean of the world.')
 flags.adopt_module_key_flags(command)
 
 

@@ -28,6 +28,8 @@ def get_config():
   data.image_size = 8
   # Share of the training pictures that is held out for validation, by a fixed rule; 0 holds out none.
   data.val_fraction = 0.1
+  # Leave out of train what is nearly the same as a test picture of these sets, the set itself or others, by name.
+  data.clear_of = ()
 
   config.model = model = ml_collections.ConfigDict()
   # A row of the table in vit_jax/models/variants.py. The keys below replace cells of that row; None leaves them.

@@ -156,7 +156,7 @@ def prepare(config, cache_dir):
   check(defaults.fill(config, 1)[0])  # Before the data, which may take longer to find fault with.
   data = load.load(config.data.name, path=config.data.path, data_dir=config.data.dir, cache_dir=cache_dir,
                    classes=config.data.classes, image_size=config.data.image_size,
-                   val_fraction=config.data.val_fraction)
+                   val_fraction=config.data.val_fraction, clear_of=config.data.clear_of)
   config, chosen = defaults.fill(config, len(data.train))
   if chosen:
     check(config)

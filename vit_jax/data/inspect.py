@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 
 from vit_jax.data import duplicates
+from vit_jax.data import source
 
 # A class with fewer training pictures is hardly learned; one with fewer test pictures is hardly measured.
 FEW_TRAIN, FEW_TEST = 20, 10
@@ -28,35 +29,13 @@ class Finding:
   groups: tuple[tuple[int, ...], ...] = ()  # the pictures it is about: those that are the same together
 
 
-class Pictures:
-  """The pictures of several sources in a row, u8[N,S,S,3]; none is read before it is asked for."""
-
-  def __init__(self, sources):
-    self.sources = sources
-    self.starts = np.cumsum([0, *map(len, sources)])
-    self.shape = (int(self.starts[-1]), *sources[0].images.shape[1:])
-
-  def __len__(self):
-    return self.shape[0]
-
-  def __getitem__(self, which):
-    """Reads one (int), a slice of them or those at i64[B]."""
-    index = np.arange(len(self))[which]
-    out = np.empty((index.size, *self.shape[1:]), np.uint8)
-    for source, start, end in zip(self.sources, self.starts, self.starts[1:], strict=False):
-      inside = np.flatnonzero((index.ravel() >= start) & (index.ravel() < end))
-      if len(inside):
-        out[inside] = source.images[source.rows[index.ravel()[inside] - start]]
-    return out.reshape(*index.shape, *self.shape[1:])
-
-
 @dataclasses.dataclass(frozen=True)
 class Inspection:
   """A data set as it was found: its N pictures, those of one part after those of another."""
   name: str
   class_names: tuple[str, ...]
   parts: tuple[str, ...]
-  pictures: Pictures  # u8[N,S,S,3]
+  pictures: source.Joined  # u8[N,S,S,3]
   labels: np.ndarray  # i32[N]
   part: np.ndarray  # i64[N], index into parts
   names: tuple[str, ...]  # files, or places in the parts
@@ -90,7 +69,7 @@ def inspect(data, folder=None, notes=None):
   parts = {name: part for name, part in (
       ('train', data.train), ('validation', data.validation), ('test', data.test)) if len(part)}
   sources = list(parts.values())
-  pictures = Pictures(sources)
+  pictures = source.Joined(sources)
   rows = np.concatenate([part.rows for part in sources])
   part = np.repeat(np.arange(len(sources)), list(map(len, sources)))
   if folder is None:

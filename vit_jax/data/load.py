@@ -1,20 +1,32 @@
 """One door to all data: a name -> a DataSet."""
+from vit_jax.data import clear
 from vit_jax.data import digits
 from vit_jax.data import folder
 from vit_jax.data import source
 from vit_jax.data import tfds_sets
 
 
-def load(name, *, data_dir, cache_dir, classes, image_size, val_fraction, path=''):
+def load(name, *, data_dir, cache_dir, classes, image_size, val_fraction, path='', clear_of=()):
   """Loads 'digits', the 'folder' at `path`, or any TFDS image set: -> source.DataSet of u8[N,S,S,3].
 
   `classes` keeps and relabels some of the classes, by name, in that order (empty: all); `val_fraction` of the
-  training pictures are held out for validation, by a fixed rule. Raises BadInput for what cannot be had.
+  training pictures are held out for validation, by a fixed rule. What is nearly the same as a test picture of one of
+  the sets `clear_of`, which may be the set itself, is left out of train. Raises BadInput for what cannot be had.
   """
   source.check_fraction(val_fraction)
+  places = dict(data_dir=data_dir, cache_dir=cache_dir, image_size=image_size, path=path)
+  data = _load(name, **places, classes=classes, val_fraction=val_fraction)
+  if not clear_of:
+    return data
+  tests = {other: data.test if other == name else _load(other, **places, classes=(), val_fraction=0.0).test
+           for other in clear_of}
+  return clear.keep_clear(data, tests, cache_dir)
+
+
+def _load(name, *, data_dir, path, **options):
   if name == 'digits':
-    return digits.load(classes=classes, image_size=image_size, val_fraction=val_fraction)
+    options.pop('cache_dir')
+    return digits.load(**options)
   if name == 'folder':
-    return folder.load(path, cache_dir=cache_dir, classes=classes, image_size=image_size, val_fraction=val_fraction)
-  return tfds_sets.load(name, data_dir=data_dir, cache_dir=cache_dir, classes=classes, image_size=image_size,
-                        val_fraction=val_fraction)
+    return folder.load(path, **options)
+  return tfds_sets.load(name, data_dir=data_dir, **options)

@@ -38,6 +38,28 @@ class Source:
     return dataclasses.replace(self, rows=self.rows[indices])
 
 
+class Joined:
+  """The pictures of several sources in a row, u8[N,S,S,3]; none is read before it is asked for."""
+
+  def __init__(self, sources):
+    self.sources = sources
+    self.starts = np.cumsum([0, *map(len, sources)])
+    self.shape = (int(self.starts[-1]), *sources[0].images.shape[1:])
+
+  def __len__(self):
+    return self.shape[0]
+
+  def __getitem__(self, which):
+    """Reads one (int), a slice of them or those at i64[B]."""
+    index = np.arange(len(self))[which]
+    out = np.empty((index.size, *self.shape[1:]), np.uint8)
+    for source, start, end in zip(self.sources, self.starts, self.starts[1:], strict=False):
+      inside = np.flatnonzero((index.ravel() >= start) & (index.ravel() < end))
+      if len(inside):
+        out[inside] = source.images[source.rows[index.ravel()[inside] - start]]
+    return out.reshape(*index.shape, *self.shape[1:])
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSet:
   """A training part, a validation part that was held out of it, a test part, and the names of the classes."""

@@ -64,6 +64,9 @@ def get_config():
   # Dropout on the attention weights.
   model.attention_dropout_rate = config_dict.placeholder(float)
 
+  # Weights to start from: a run folder, a .safetensors file of vit_jax.export, or the name of shipped ones; '' starts
+  # anew. The head starts anew anyway where the classes are others in number.
+  config.init = ''
   # First weights of the attention: 'xavier', as published, or 'mimetic': much like those of a trained network.
   config.attention_init = 'xavier'
 

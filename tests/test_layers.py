@@ -10,10 +10,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the top: a module imports from the layers below its own only, never from its own.
 LAYERS = [
-    ['main', 'inspect_data', 'benchmark'],
+    ['main', 'inspect_data', 'benchmark', 'export'],
     ['train'],
     ['job'],
-    ['run', 'data.load', 'models.flops', 'evaluate', 'step', 'defaults', 'inspect_page'],
+    ['weights.load'],
+    ['run', 'weights.files', 'data.load', 'models.flops', 'evaluate', 'step', 'defaults', 'inspect_page'],
     ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.clear', 'data.pipeline', 'models.variants',
      'checkpoint', 'config', 'tensorboard', 'command'],
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',

@@ -54,6 +54,19 @@ def read(manager, step, shapes):
   return items['state']
 
 
+def newest(manager):
+  """The newest checkpoint that is whole, as nested dicts, without knowing what made it: -> (step, state).
+
+  Raises BadInput where there is none.
+  """
+  for step in sorted(manager.all_steps(), reverse=True):
+    try:
+      return step, read(manager, step, None)
+    except Exception as error:  # As in `restore_latest`.
+      logging.warning('checkpoint %d is damaged and left out (%s)', step, one_line(error))
+  raise BadInput(f'{manager.directory} holds no checkpoint that is whole; train the run first')
+
+
 def restore(manager, step, like):
   """The state of one step, shaped and sharded like `like`; raises BadInput where its digest does not hold."""
   shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, serialization.to_state_dict(like))

@@ -24,6 +24,7 @@ from vit_jax.models import flops as flops_lib
 from vit_jax.models import initial
 from vit_jax.models import variants
 from vit_jax.models import vit
+from vit_jax.weights import load as load_weights
 
 
 @dataclasses.dataclass
@@ -61,8 +62,12 @@ class Job:
 
   def initial_state(self):
     """The state before the first step, on every device of the mesh."""
-    create = jax.jit(self.create_state, out_shardings=sharding.replicated(self.mesh))
-    return create(jax.random.key(self.config.seed))
+    whole = sharding.replicated(self.mesh)
+    state = jax.jit(self.create_state, out_shardings=whole)(jax.random.key(self.config.seed))
+    if not self.config.init:
+      return state
+    params = load_weights.load_weights(self.config.init, state.params)
+    return state.replace(params=load_weights.on_devices(params, whole), ema=load_weights.on_devices(params, whole))
 
   def abstract_state(self):
     """Its shapes, dtypes and shardings; nothing is computed."""

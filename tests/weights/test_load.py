@@ -1,0 +1,130 @@
+"""Weights go out and come back bit for bit; what does not fit is named."""
+import contextlib
+import json
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from safetensors import numpy as safetensors
+
+from configs import digits
+from vit_jax import checkpoint
+from vit_jax import run
+from vit_jax import step
+from vit_jax.errors import BadInput
+from vit_jax.models import variants
+from vit_jax.weights import files
+from vit_jax.weights import load
+
+MODEL = {'sizes': {'hidden_size': 16}, 'class_names': ['a', 'b', 'c']}
+
+
+def make(num_classes=3, **sizes):
+  sizes = dict(hidden_size=16, mlp_dim=32, num_layers=1) | sizes
+  return variants.build('small-digits', num_classes=num_classes, image_size=8, **sizes)
+
+
+def first_params(model, seed):
+  params = model.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 3)), train=False)['params']
+  leaves, tree = jax.tree.flatten(params)  # Random everywhere: biases and the head start at zero.
+  keys = jax.random.split(jax.random.key(seed + 100), len(leaves))
+  return jax.tree.unflatten(tree, [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)])
+
+
+def assert_equal(found, expected):
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@pytest.fixture
+def file(tmp_path):
+  files.save(tmp_path / 'w.safetensors', first_params(make(), 0), MODEL, 'made by a test')
+  return tmp_path / 'w.safetensors'
+
+
+def test_a_file_comes_back_to_the_last_bit(file):
+  expected = first_params(make(), 0)
+  assert_equal(load.load_weights(file, first_params(make(), 1)), expected)
+  _, model, about = files.load(file)
+  assert (model, about) == (MODEL, 'made by a test')
+  # Another program reads the same under the published names.
+  others = safetensors.load_file(file)
+  kernel = 'Transformer/encoderblock_0/MlpBlock_3/Dense_0/kernel'
+  np.testing.assert_array_equal(others[kernel], traverse_util.flatten_dict(expected, sep='/')[kernel])
+
+
+def test_bfloat16_takes_half_the_room_and_rounds(file, tmp_path):
+  expected = first_params(make(), 0)
+  files.save(tmp_path / 'half.safetensors', expected, MODEL, '', 'bfloat16')
+  found = load.load_weights(tmp_path / 'half.safetensors', expected)
+  assert_equal(found, jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16).astype(jnp.float32), expected))
+  assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(found))
+  assert (tmp_path / 'half.safetensors').stat().st_size < .6 * file.stat().st_size
+
+
+def test_a_head_for_other_classes_starts_anew(file):
+  like = first_params(make(num_classes=5), 1)
+  expected = first_params(make(), 0) | {'head': like['head']}
+  assert_equal(load.load_weights(file, like), expected)
+  without = {name: leaf for name, leaf in like.items() if name != 'head'}
+  assert 'head' not in load.load_weights(file, without)
+
+
+def test_what_does_not_fit_is_named(file):
+  with pytest.raises(BadInput) as error:
+    load.load_weights(file, first_params(make(mlp_dim=48, num_layers=2), 1))
+  for text in ('Transformer/encoderblock_1/LayerNorm_0/scale is missing', 'model.variant',
+               'Transformer/encoderblock_0/MlpBlock_3/Dense_0/kernel is (16, 32) there and (16, 48) in the model'):
+    assert text in str(error.value)
+  with pytest.raises(BadInput, match='stem_conv_0/kernel is not part of the model'):
+    files.save(file, first_params(make(), 0) | {'stem_conv_0': {'kernel': jnp.zeros(3)}}, MODEL, '')
+    load.load_weights(file, first_params(make(), 1))
+
+
+@pytest.mark.parametrize(('name', 'content', 'message'), [
+    ('a.safetensors', b'', 'holds no weights that can be read'),
+    ('a.safetensors', b'\xff' * 100, 'holds no weights that can be read'),
+    ('a.txt', b'weights, honestly', 'holds no weights that can be read'),
+])
+def test_other_files_are_refused(tmp_path, name, content, message):
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(BadInput, match=message):
+    load.read(tmp_path / name)
+
+
+def test_files_of_others_and_cut_ones_are_refused(tmp_path, file):
+  safetensors.save_file({'x': np.zeros(3)}, tmp_path / 'other.safetensors')
+  with pytest.raises(BadInput, match='not one of vit_jax'):
+    load.read(tmp_path / 'other.safetensors')
+  whole = file.read_bytes()
+  for length in (4, 100, len(whole) // 2, len(whole) - 1):
+    file.write_bytes(whole[:length])
+    with pytest.raises(BadInput, match='can be read'):
+      load.read(file)
+
+
+@pytest.mark.parametrize(('path', 'message'), [
+    ('no/such/place', 'does not exist; name a run folder'), ('gone.safetensors', 'does not exist'),
+    ('nonsense', "weights 'nonsense' is unknown")])
+def test_places_that_are_none(path, message):
+  with pytest.raises(BadInput, match=message):
+    load.read(path)
+
+
+def test_a_run_folder_gives_the_running_mean_of_its_newest_whole_checkpoint(tmp_path):
+  model, tx = make(), optax.adamw(1e-3)
+  folder = run.RunFolder(tmp_path / 'run')
+  folder.create(digits.get_config(), MODEL, {'fingerprint': '', 'counts': {}, 'class_names': []})
+  state = step.create_state(model, tx, jax.random.key(0), 8)
+  with contextlib.closing(folder.checkpoints(keep=3)) as manager:
+    for number in (10, 20):
+      checkpoint.save(manager, number, state.replace(ema=first_params(model, number)))
+    manager.wait_until_finished()
+  assert_equal(load.load_weights(tmp_path / 'run', state.params), first_params(model, 20))
+  # Without the newest one's digest, the one before it counts.
+  for note in (tmp_path / 'run' / 'checkpoints' / '20').rglob('*'):
+    if note.is_file() and 'digest' in str(note) and 'sha256' in note.read_text(errors='ignore'):
+      note.write_text(json.dumps({'sha256': 'none'}))
+  assert_equal(load.load_weights(tmp_path / 'run', state.params), first_params(model, 10))

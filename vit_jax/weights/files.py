@@ -1,0 +1,42 @@
+"""Weights as one file: safetensors, with names as in the published files and all that predicting needs.
+
+The metadata of the file hold `model.json` of the run, as text, and a line on what the weights are.
+"""
+import json
+import pathlib
+
+from flax import traverse_util
+import jax.numpy as jnp
+import numpy as np
+
+from vit_jax.errors import BadInput
+from vit_jax.errors import one_line
+
+
+def save(path, params, model, about, dtype='float32'):
+  """Writes parameters f32 as `dtype`, with the run's `model` description and a line `about` them, or nothing."""
+  from safetensors import flax as safetensors  # Here, not above: nothing else needs it.
+
+  flat = {name: jnp.asarray(leaf, dtype) for name, leaf in traverse_util.flatten_dict(params, sep='/').items()}
+  path = pathlib.Path(path)
+  partial = path.with_name(f'.{path.name}.partial')
+  safetensors.save_file(flat, str(partial), {'model': json.dumps(model), 'about': about, 'format': 'vit_jax'})
+  partial.replace(path)
+
+
+def load(path):
+  """Reads what `save` wrote: -> ({name: f32 array}, model description, line about them).
+
+  Raises BadInput for what is no such file, or a damaged one.
+  """
+  import safetensors
+
+  try:
+    with safetensors.safe_open(path, 'flax') as file:
+      metadata = file.metadata() or {}
+      if metadata.get('format') != 'vit_jax':
+        raise BadInput(f'{path} is a safetensors file, but not one of vit_jax')
+      flat = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+      return flat, json.loads(metadata['model']), metadata['about']
+  except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+    raise BadInput(f'{path} holds no weights that can be read ({one_line(error)})') from None

@@ -137,3 +137,15 @@ def test_changed_config_is_refused(uninterrupted):
                            capture_output=True, check=False, env=dict(os.environ))
   assert process.returncode == 2
   assert 'optim.lr: 0.003 there, 0.5 now' in process.stderr
+
+
+@pytest.mark.slow
+def test_starts_from_the_weights_of_another_run(uninterrupted, tmp_path):
+  other = f'--config.init={uninterrupted[0]}'
+  still = ('--config.optim.lr=0.0', '--config.optim.muon_lr=0.0', '--config.epochs=1.5')
+  status, _, err = finish(start(tmp_path / 'on', other, *still))
+  assert status == 0, err
+  assert result(tmp_path / 'on')['test_accuracy'] == result(uninterrupted[0])['test_accuracy']
+  status, _, err = finish(start(tmp_path / 'none', other, '--config.model.num_layers=3'))
+  assert status == 2 and 'encoderblock_2/LayerNorm_0/bias is missing' in err
+  assert not (tmp_path / 'none').exists()

@@ -75,9 +75,10 @@ def test_a_head_for_other_classes_starts_anew(file):
 def test_what_does_not_fit_is_named(file):
   with pytest.raises(BadInput) as error:
     load.load_weights(file, first_params(make(mlp_dim=48, num_layers=2), 1))
-  for text in ('Transformer/encoderblock_1/LayerNorm_0/scale is missing', 'model.variant',
-               'Transformer/encoderblock_0/MlpBlock_3/Dense_0/kernel is (16, 32) there and (16, 48) in the model'):
+  for text in ('Transformer/encoderblock_1/LayerNorm_0/scale is missing', 'model.variant', '; and 14 more'):
     assert text in str(error.value)
+  with pytest.raises(BadInput, match=r'Dense_0/kernel is \(16, 32\) there and \(16, 48\) in the model'):
+    load.load_weights(file, first_params(make(mlp_dim=48), 1))
   with pytest.raises(BadInput, match='stem_conv_0/kernel is not part of the model'):
     files.save(file, first_params(make(), 0) | {'stem_conv_0': {'kernel': jnp.zeros(3)}}, MODEL, '')
     load.load_weights(file, first_params(make(), 1))

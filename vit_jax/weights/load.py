@@ -23,21 +23,21 @@ def load_weights(path, like):
 
   `path` is a run folder, of which the newest checkpoint counts, a .safetensors file of `vit_jax.export`, or the name
   of shipped weights. A head for another number of classes is left out, and `like`'s own is kept. Raises BadInput
-  where anything else is missing, unexpected or of another shape, naming each.
+  where anything else is missing, unexpected or of another shape, naming the first five.
   """
   flat, _, _ = read(path)
   wanted = traverse_util.flatten_dict(like, sep='/')
   # Without classes there is no head at all.
   if any(np.shape(flat.get(name)) != np.shape(wanted.get(name)) for name in HEAD):
     flat = {name: leaf for name, leaf in flat.items() if name not in HEAD}
-    flat |= {name: np.asarray(wanted[name]) for name in HEAD if name in wanted}
+    flat |= {name: wanted[name] for name in HEAD if name in wanted}
   problems = [f'{name} is missing' for name in sorted(wanted.keys() - flat.keys())]
   problems += [f'{name} is not part of the model' for name in sorted(flat.keys() - wanted.keys())]
   problems += [f'{name} is {np.shape(flat[name])} there and {np.shape(wanted[name])} in the model'
                for name in sorted(wanted.keys() & flat.keys()) if np.shape(flat[name]) != np.shape(wanted[name])]
   if problems:
     raise BadInput(f'the weights of {path} do not fit the model; is it of the same --config.model.variant? '
-                   + '; '.join(problems))
+                   + '; '.join(problems[:5]) + (f'; and {len(problems) - 5} more' if len(problems) > 5 else ''))
   return traverse_util.unflatten_dict(flat, sep='/')
 
 

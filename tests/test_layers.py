@@ -10,7 +10,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the top: a module imports from the layers below its own only, never from its own.
 LAYERS = [
-    ['main', 'inspect_data', 'benchmark', 'export'],
+    ['main', 'inspect_data', 'benchmark', 'export', 'predict'],
+    ['predictor'],
     ['train'],
     ['job'],
     ['weights.load'],

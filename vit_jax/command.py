@@ -1,4 +1,5 @@
 """What all commands share: the flags --config and --cache_dir, and one line for a mistake instead of a stack trace."""
+import functools
 import pathlib
 import re
 import sys
@@ -17,8 +18,8 @@ _CACHE_DIR = flags.DEFINE_string('cache_dir', '~/.cache/vit_jax', 'Decoded pictu
                                  'for the next start; safe to delete.')
 
 
-def parse_flags(argv):
-  """absl's flag parser, with one line for a mistake; all arguments must be flags."""
+def parse_flags(argv, *, named_only=True):
+  """absl's flag parser, with one line for a mistake: -> the arguments that are no flags, if there may be any."""
   try:
     rest = flags.FLAGS(argv)
   except (AttributeError, KeyError) as error:  # How ml_collections refuses a misspelt key.
@@ -28,7 +29,7 @@ def parse_flags(argv):
     raise BadInput(f'unknown config key {wrong}; {near}configs/common.py explains all keys') from None
   except flags.Error as error:
     raise BadInput(f'{error}; --help shows the flags') from None
-  if len(rest) > 1:
+  if named_only and len(rest) > 1:
     raise BadInput(f'unexpected argument {rest[1]!r}; flags start with --, see --help')
   return rest
 
@@ -64,14 +65,16 @@ def start_jax():
   jax.config.update('jax_compilation_cache_dir', str(cache_dir() / 'compiled'))
 
 
-def run(main, *, interrupted):
+def run(main, *, interrupted, arguments=False):
   """The entry point of a command: a mistake of the user's is one line and exit status 2.
 
-  `main` takes nothing and returns the exit status; `interrupted()` says what Ctrl-C leaves behind.
+  `main` takes nothing, or with `arguments` the list of those that are no flags, and returns the exit status;
+  `interrupted()` says what Ctrl-C leaves behind.
   """
   quiet.silence()
+  parser = functools.partial(parse_flags, named_only=not arguments)
   try:
-    app.run(lambda _: main(), flags_parser=parse_flags)
+    app.run(lambda argv: main(argv[1:]) if arguments else main(), flags_parser=parser)
   except BadInput as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)

@@ -106,11 +106,9 @@ def test_files_of_others_and_cut_ones_are_refused(tmp_path, file):
       load.read(file)
 
 
-@pytest.mark.parametrize(('path', 'message'), [
-    ('no/such/place', 'does not exist; name a run folder'), ('gone.safetensors', 'does not exist'),
-    ('nonsense', "weights 'nonsense' is unknown")])
-def test_places_that_are_none(path, message):
-  with pytest.raises(BadInput, match=message):
+@pytest.mark.parametrize('path', ['no/such/place', 'gone.safetensors', 'nonsense'])
+def test_places_that_are_none(path):
+  with pytest.raises(BadInput, match=f"weights '{path}' do not exist; name a run folder or a .safetensors file"):
     load.read(path)
 
 

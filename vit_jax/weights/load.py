@@ -9,7 +9,6 @@ import numpy as np
 from vit_jax import checkpoint
 from vit_jax import run
 from vit_jax.errors import BadInput
-from vit_jax.errors import choose
 from vit_jax.weights import files
 
 # Weights that come with the package, NAME.safetensors.
@@ -25,7 +24,11 @@ def load_weights(path, like):
   of shipped weights. A head for another number of classes is left out, and `like`'s own is kept. Raises BadInput
   where anything else is missing, unexpected or of another shape, naming the first five.
   """
-  flat, _, _ = read(path)
+  return fit(read(path)[0], like, path)
+
+
+def fit(flat, like, path):
+  """Weights by name as a tree like `like`, checked as `load_weights` says; `path` is where they are from."""
   wanted = traverse_util.flatten_dict(like, sep='/')
   # Without classes there is no head at all.
   if any(np.shape(flat.get(name)) != np.shape(wanted.get(name)) for name in HEAD):
@@ -48,10 +51,11 @@ def read(path):
     return read_run(place)
   if place.is_file():
     return files.load(place)
-  if place.suffix or len(place.parts) > 1:
-    raise BadInput(f'{path} does not exist; name a run folder, a .safetensors file, or shipped weights')
-  name = choose(str(path), sorted(file.stem for file in SHIPPED.glob('*.safetensors')), 'weights')
-  return files.load(SHIPPED / f'{name}.safetensors')
+  shipped = sorted(file.stem for file in SHIPPED.glob('*.safetensors'))
+  if str(path) not in shipped:
+    raise BadInput(f'weights {str(path)!r} do not exist; name a run folder or a .safetensors file'
+                   + (f', or one of those that come with vit_jax: {", ".join(shipped)}' if shipped else ''))
+  return files.load(SHIPPED / f'{path}.safetensors')
 
 
 def read_run(path):

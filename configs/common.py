@@ -104,6 +104,8 @@ def get_config():
   config.augment = augment = ml_collections.ConfigDict()
   # Mirror half of the pictures left to right; evaluation then also reports the mean over both views.
   augment.flip = False
+  # TrivialAugment: change each picture in one random way, by a turn, a shear, another contrast, …
+  augment.trivial = False
   # Move pictures by up to so many pixels, borders reflected.
   augment.crop_padding = 1
   # Cut out a box of at least this share of the picture's area and resize it; 1 takes the whole picture.

@@ -96,10 +96,12 @@ def test_a_whole_picture_in_another_size():
   np.testing.assert_allclose(augmented(jax.random.key(0), images, size=4), scaled(np.stack(expected)), atol=1.5 / 127.5)
 
 
-def augmented(key, images, targets=None, *, size=None, flip=False, padding=0, scale=1.0, cutmix=0.0):
+def augmented(key, images, targets=None, *, size=None, flip=False, padding=0, scale=1.0, trivial=False,
+              cutmix=0.0):
   """The pictures, and the targets where there were any."""
   out, mixed = augment.augment(key, images, np.zeros((len(images), 2)) if targets is None else targets, flip=flip,
-                               size=size or images.shape[1], crop_padding=padding, crop_scale=scale, cutmix=cutmix)
+                               size=size or images.shape[1], crop_padding=padding, crop_scale=scale, trivial=trivial,
+                               cutmix=cutmix)
   return np.asarray(out) if targets is None else (np.asarray(out), np.asarray(mixed))
 
 
@@ -120,13 +122,14 @@ def test_augment_makes_each_combination_of_crop_and_flip(flip, padding):
   assert len(seen) == (2 * padding + 1)**2 * (2 if flip else 1)
 
 
-@pytest.mark.parametrize('options', [{'flip': True}, {'padding': 2}, {'scale': .5, 'size': 4}, {'cutmix': 1.0}])
+@pytest.mark.parametrize('options', [{'flip': True}, {'padding': 2}, {'scale': .5, 'size': 4}, {'trivial': True},
+                                     {'cutmix': 1.0}])
 def test_the_key_alone_decides(options):
   images = random_images(16)
   run = lambda seed, f: f(jax.random.key(seed), images)
   eager = functools.partial(augmented, **options)
   names = {'padding': 'crop_padding', 'scale': 'crop_scale'}
-  plain = {'size': 5, 'flip': False, 'crop_padding': 0, 'crop_scale': 1.0, 'cutmix': 0.0}
+  plain = {'size': 5, 'flip': False, 'crop_padding': 0, 'crop_scale': 1.0, 'trivial': False, 'cutmix': 0.0}
   given = {names.get(name, name): value for name, value in options.items()}
   jitted = jax.jit(lambda key, images: augment.augment(key, images, jnp.zeros((16, 2)), **plain | given)[0])
   np.testing.assert_array_equal(run(0, eager), run(0, eager))

@@ -36,7 +36,8 @@ def random_state(model, tx):
   return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes).replace(params=params, ema=params)
 
 
-AUGMENT = functools.partial(augment.augment, size=8, flip=True, crop_padding=1, crop_scale=.5, cutmix=1.0)
+AUGMENT = functools.partial(augment.augment, size=8, flip=True, crop_padding=1, crop_scale=.5, trivial=True,
+                            cutmix=1.0)
 
 
 def outcome(num_devices, accum_steps=1):

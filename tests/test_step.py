@@ -11,7 +11,8 @@ from vit_jax import augment
 from vit_jax import step as step_lib
 from vit_jax.models import variants
 
-PLAIN = functools.partial(augment.augment, size=8, flip=False, crop_padding=0, crop_scale=1.0, cutmix=0.0)
+PLAIN = functools.partial(augment.augment, size=8, flip=False, crop_padding=0, crop_scale=1.0,
+                          trivial=False, cutmix=0.0)
 OPTIONS = dict(num_classes=10, augment=PLAIN, label_smoothing=0.1, ema_decay=0.9, accum_steps=1, log_every=2)
 B = 8
 

@@ -2,6 +2,8 @@
 import jax
 import jax.numpy as jnp
 
+from vit_jax import trivial as trivial_lib
+
 
 def normalize(images):
   """Pictures of values in [0,255], [B,H,W,C] -> f32[B,H,W,C] in [-1,1], as the published ViTs expect them."""
@@ -65,14 +67,16 @@ def resize_boxes(images, corner, sides, size):
   return jax.vmap(resize)(images.astype(jnp.float32), zoom, -corner * pixels * zoom)
 
 
-def augment(key, images, targets, *, size, flip, crop_padding, crop_scale, cutmix):
+def augment(key, images, targets, *, size, flip, crop_padding, crop_scale, trivial, cutmix):
   """The training pictures: u8[B,H,W,C], f32[B,K] -> f32[B,S,S,C] in [-1,1], f32[B,K].
 
-  Moved by up to `crop_padding` pixels, a box of at least `crop_scale` of the area resized to S, flipped and, with
-  probability `cutmix`, mixed; what is off is left out of the program.
+  Changed by TrivialAugment where `trivial`, moved by up to `crop_padding` pixels, a box of at least `crop_scale` of the
+  area resized to S, flipped and, with probability `cutmix`, mixed; what is off is left out of the program.
   """
   crop_key, flip_key, mix_key = jax.random.split(key, 3)
   box_key = jax.random.fold_in(key, 3)
+  if trivial:
+    images = trivial_lib.trivial_augment(jax.random.fold_in(key, 4), images)
   if crop_padding:
     images = random_crop(crop_key, images, crop_padding)
   if crop_scale < 1:

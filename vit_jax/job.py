@@ -117,7 +117,7 @@ class Job:
         self.model, self.tx, num_classes=len(self.data.class_names), label_smoothing=config.label_smoothing,
         augment=functools.partial(
             augment.augment, size=size, flip=config.augment.flip, crop_padding=config.augment.crop_padding,
-            crop_scale=config.augment.crop_scale, cutmix=config.augment.cutmix),
+            crop_scale=config.augment.crop_scale, trivial=config.augment.trivial, cutmix=config.augment.cutmix),
         ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every)
     whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(whole, split, whole), out_shardings=whole)

@@ -12,6 +12,7 @@ import pytest
 
 from vit_jax import losses
 from vit_jax.errors import BadInput
+from vit_jax.models import tokens as tokens_lib
 from vit_jax.models import vit
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
@@ -156,19 +157,11 @@ def test_encoder_block_drops_both_residual_branches():
   np.testing.assert_array_equal(forward(block, params, x, train=True, rngs={'dropout': KEY}), x)
 
 
-def test_sincos_positions_by_hand():
-  # Frequencies 1 and 1/10,000: sin x, sin x/1e4, cos x, cos x/1e4, then the same of y.
-  zero, one = [0, 0, 1, 1], [.8414710, .0001, .5403023, 1]
-  two = [.9092974, .0002, -.4161468, 1]
-  want = [zero + zero, one + zero, two + zero, zero + one, one + one, two + one]
-  np.testing.assert_allclose(vit.sincos2d_positions(2, 3, 8), [want], atol=1e-6)
-
-
 @pytest.mark.parametrize('name', ['token', 'gap'])
 def test_sincos_model_is_the_learned_one_with_those_positions(name):
   model, params, recorded = golden(name)
   images = recorded['image'][:, :16, :24]  # Not square: 2×3 patches.
-  table = vit.sincos2d_positions(2, 3, 48)
+  table = tokens_lib.sincos2d_positions(2, 3, 48)
   if name == 'token':
     table = np.concatenate([np.zeros((1, 1, 48)), table], axis=1)  # None for the class token.
   params['Transformer']['posembed_input'] = {'pos_embedding': table}
@@ -179,59 +172,10 @@ def test_sincos_model_is_the_learned_one_with_those_positions(name):
   assert 'posembed_input' not in shapes(fixed, images, train=False)['Transformer']
 
 
-@pytest.mark.parametrize('features, suggested', [(6, 4), (2, 4), (11, 8)])
-def test_sincos_needs_a_multiple_of_four(features, suggested):
-  with pytest.raises(BadInput, match=f'hidden_size={features} .*try {suggested}$'):
-    vit.sincos2d_positions(2, 2, features)
-  assert vit.sincos2d_positions(2, 2, suggested).shape == (1, 4, suggested)
-
-
 def test_heads_must_divide_the_width():
   match = '(?m)num_heads=5 .*hidden_size=12; these do: 1, 2, 3, 4, 6, 12$'
   with pytest.raises(BadInput, match=match):
     shapes(vit.SelfAttention(5), random_tokens(1, 2, 12), train=False)
-
-
-@pytest.mark.parametrize('cls', [0, 1])
-def test_conv_positions_are_a_depthwise_convolution(cls):
-  tokens = random_tokens(2, cls + 12, 4)
-  module = vit.ConvPositions((3, 4))
-  params = random_params(module, tokens)
-  conv = nn.Conv(4, (3, 3), feature_group_count=4, use_bias=False)
-  grid = tokens[:, cls:].reshape(2, 3, 4, 4)
-  mixed = conv.apply({'params': {'kernel': params['kernel'][:, :, None]}}, grid).reshape(2, 12, 4)
-  expected = np.concatenate([tokens[:, :cls], tokens[:, cls:] + mixed], axis=1)
-  np.testing.assert_allclose(module.apply({'params': params}, tokens), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_patch_dropout_keeps_a_random_part_in_order():
-  tokens = jnp.arange(2 * 9 * 3, dtype=jnp.float32).reshape(2, 9, 3)
-  module = vit.PatchDropout(0.5, num_kept=1)
-  def drop(key, train=True):
-    return np.asarray(module.apply({}, tokens, train=train, rngs={'dropout': jax.random.key(key)}))
-  assert np.array_equal(drop(0, train=False), tokens)
-  seen = np.zeros((2, 9), int)
-  for key in range(200):
-    kept = drop(key)
-    assert kept.shape == (2, 5, 3)  # the first, and 8 - round(0.5 · 8) of the others
-    for picture, rows in enumerate(kept):
-      where = [int(np.flatnonzero((np.asarray(tokens[picture]) == row).all(axis=1))[0]) for row in rows]
-      assert where[0] == 0 and where == sorted(set(where))
-      seen[picture, where] += 1
-  # Each of the others in half of the draws; 200 draws have a standard deviation of 7.
-  assert np.all(np.abs(seen[:, 1:] - 100) < 35) and np.any(seen[0] != seen[1])
-
-
-def test_patch_dropout_hands_the_gradient_to_those_that_stayed():
-  tokens = jax.random.normal(jax.random.key(1), (1, 8, 4))
-  module = vit.PatchDropout(0.25)
-  apply = lambda x: module.apply({}, x, train=True, rngs={'dropout': jax.random.key(2)})
-  kept = np.asarray(apply(tokens))[0]
-  gradient = np.asarray(jax.grad(lambda x: (apply(x) ** 2).sum() / 2)(tokens))[0]
-  where = [np.flatnonzero((np.asarray(tokens[0]) == row).all(axis=1))[0] for row in kept]
-  want = np.zeros_like(gradient)
-  want[where] = kept
-  np.testing.assert_allclose(gradient, want, rtol=1e-6)
 
 
 def test_patches_are_dropped_after_the_first_blocks_convolution():

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
+from vit_jax.models import tokens
 from vit_jax.models import vit
 
 # Sizes of the encoder: table 1 of the paper; Ti and S are Touvron et al.'s (2021).
@@ -83,7 +84,7 @@ def build(name, *, num_classes, image_size=None, dtype=jnp.float32, **overrides)
     raise BadInput(f'model.representation_size={model.representation_size} must be at least 0')
   vit.check_heads(model.hidden_size, model.num_heads)
   if model.posemb == 'sincos2d':
-    vit.check_sincos2d(model.hidden_size)
+    tokens.check_sincos2d(model.hidden_size)
   if image_size is not None:
     check_image_size(model, image_size)
     abstract_params(model, image_size)

@@ -30,7 +30,7 @@ def duration(seconds):
 
 def number(value):
   """A number as a person reads it: '9,500', '349 k', '2.93 M', '35.1 G'."""
-  for unit, size in (('G', 1e9), ('M', 1e6), ('k', 1e3)):
+  for unit, size in (('T', 1e12), ('G', 1e9), ('M', 1e6), ('k', 1e3)):
     # From the size that rounds up to the unit; thousands only where five digits would be in the way.
     if value >= max(size * 0.9995, 100_000):
       return f'{value / size:.3g} {unit}'

@@ -67,8 +67,6 @@ def get_config():
   # Weights to start from: a run folder, a .safetensors file of vit_jax.export, or the name of shipped ones; '' starts
   # anew. The head starts anew anyway where the classes are others in number.
   config.init = ''
-  # First weights of the attention: 'xavier', as published, or 'mimetic': much like those of a trained network.
-  config.attention_init = 'xavier'
 
   # Type of the activations: 'float32', 'bfloat16', or 'auto': the faster one on this machine. Parameters are
   # always float32.

@@ -20,7 +20,7 @@ LAYERS = [
      'checkpoint', 'config', 'tensorboard', 'command'],
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
      'data.tfds_features', 'data.pixel_file', 'sharding', 'machine', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
-    ['models.stem', 'models.tokens', 'models.initial', 'trivial', 'quiet', 'progress'],
+    ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress'],
     ['energy'],
     ['errors'],
 ]

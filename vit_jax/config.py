@@ -5,7 +5,6 @@ import ml_collections
 
 from configs import common
 from vit_jax.errors import BadInput
-from vit_jax.errors import choose
 
 
 def to_json(config):
@@ -69,7 +68,6 @@ def check(config):
   padding, size = config.augment.crop_padding, config.data.image_size
   if not 0 <= padding < size:
     raise BadInput(f'augment.crop_padding={padding} must be at least 0 and less than image_size={size}')
-  choose(config.attention_init, ('xavier', 'mimetic'), 'attention_init')
   if not 0 < config.augment.crop_scale <= 1:
     raise BadInput(f'augment.crop_scale={config.augment.crop_scale} must be a share of the area, in (0, 1]')
   if config.augment.sizes and config.model.posemb == 'learned':

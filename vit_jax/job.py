@@ -21,7 +21,6 @@ from vit_jax import step as step_lib
 from vit_jax.data import load
 from vit_jax.data import pipeline
 from vit_jax.models import flops as flops_lib
-from vit_jax.models import initial
 from vit_jax.models import variants
 from vit_jax.models import vit
 from vit_jax.weights import load as load_weights
@@ -57,8 +56,7 @@ class Job:
 
   def create_state(self, key):
     """A pure function: random key -> the state before the first step."""
-    change = {'change': initial.mimetic} if self.config.attention_init == 'mimetic' else {}
-    return step_lib.create_state(self.model, self.tx, key, self.config.data.image_size, **change)
+    return step_lib.create_state(self.model, self.tx, key, self.config.data.image_size)
 
   def initial_state(self):
     """The state before the first step, on every device of the mesh."""

@@ -19,10 +19,10 @@ class TrainState(struct.PyTreeNode):
   bad_step: Any  # i32[], the first step whose loss or gradient was not finite; 0 while there is none
 
 
-def create_state(model, tx, key, image_size, *, change=lambda key, params: params):
-  """The state before the first step; `change` may put other first weights in the place of the model's own."""
+def create_state(model, tx, key, image_size):
+  """The state before the first step."""
   images = jnp.zeros((1, image_size, image_size, 3))
-  params = change(jax.random.fold_in(key, 1), model.init(key, images, train=False)['params'])
+  params = model.init(key, images, train=False)['params']
   zero = jnp.zeros(())
   return TrainState(step=jnp.zeros((), jnp.int32), params=params, ema=params, opt_state=tx.init(params),
                     sums={'loss': zero, 'accuracy': zero, 'grad_norm': zero},

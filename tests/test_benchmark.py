@@ -21,7 +21,7 @@ def command(*flags):
 
 @pytest.mark.parametrize(('flags', 'message'), [
     ([], 'nothing to measure; name a recipe'),
-    (['--config=configs/digits.py', '--json=no/such/folder.json'], '--json=no/such/folder.json cannot be written'),
+    (['--config=configs/digits.py', '--results=no/such/file.json'], '--results=no/such/file.json cannot be written'),
     (['--what=dta'], "value should be one of <data>"),
     (['--rounds=0'], '0 is not a positive integer'),
 ])
@@ -53,7 +53,7 @@ def test_spread():
 
 @pytest.mark.slow
 def test_data_is_measured(tmp_path):
-  process = command('--config=configs/digits.py', '--rounds=2', f'--json={tmp_path}/data.json')
+  process = command('--config=configs/digits.py', '--rounds=2', f'--results={tmp_path}/data.json')
   assert process.returncode == 0, process.stderr
   found = json.loads((tmp_path / 'data.json').read_text())
   assert set(found['images_per_second']) == {'streaming', 'memory-mapped', 'memory', 'train step'}

@@ -22,7 +22,7 @@ from vit_jax.errors import BadInput
 
 _WHAT = flags.DEFINE_enum('what', 'data', ['data'], 'What to measure.')
 _ROUNDS = flags.DEFINE_integer('rounds', 7, 'How often everything is measured, in turns.', lower_bound=1)
-_JSON = flags.DEFINE_string('json', None, 'A file to write the numbers to, each round of them.')
+_RESULTS = flags.DEFINE_string('results', None, 'A JSON file to write the numbers to, each round of them.')
 flags.adopt_module_key_flags(command)
 
 # Seconds for which one way of reading is timed in a round, and the least for which the train step is.
@@ -156,9 +156,9 @@ def main():
   config = command.read_config()
   if config is None:
     raise BadInput('nothing to measure; name a recipe, e.g. --config=configs/cifar_catdog.py, or see --help')
-  out = pathlib.Path(_JSON.value).expanduser() if _JSON.value else None
+  out = pathlib.Path(_RESULTS.value).expanduser() if _RESULTS.value else None
   if out and (out.is_dir() or not out.parent.is_dir()):
-    raise BadInput(f'--json={_JSON.value} cannot be written; name a file in a folder that exists')
+    raise BadInput(f'--results={_RESULTS.value} cannot be written; name a file in a folder that exists')
   command.start_jax()
   from vit_jax import job as job_lib
   from vit_jax import run

@@ -122,7 +122,7 @@ def test_memory_stays_bounded_while_a_large_file_is_streamed(tmp_path):
   grown = {}
   for how in ('streamed', 'mapped'):
     command = [sys.executable, '-c', BOUNDED, str(tmp_path / 'images.npy'), how]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
     grown[how] = int(done.stdout)
   assert grown['streamed'] < 60
   assert grown['mapped'] > 200

@@ -1,6 +1,9 @@
 """Weights go out and come back bit for bit; what does not fit is named."""
 import contextlib
 import json
+import pathlib
+import subprocess
+import sys
 
 from flax import traverse_util
 import jax
@@ -19,6 +22,7 @@ from vit_jax.models import variants
 from vit_jax.weights import files
 from vit_jax.weights import load
 
+ROOT = pathlib.Path(__file__).parents[2]
 MODEL = {'sizes': {'hidden_size': 16}, 'class_names': ['a', 'b', 'c']}
 
 
@@ -122,8 +126,24 @@ def test_a_run_folder_gives_the_running_mean_of_its_newest_whole_checkpoint(tmp_
       checkpoint.save(manager, number, state.replace(ema=first_params(model, number)))
     manager.wait_until_finished()
   assert_equal(load.load_weights(tmp_path / 'run', state.params), first_params(model, 20))
+  export = [sys.executable, '-m', 'vit_jax.export', str(tmp_path / 'run'), str(tmp_path / 'out.safetensors')]
+  done = subprocess.run([*export, '--about=for a friend'], cwd=ROOT, capture_output=True, text=True, check=False)
+  assert (done.returncode, done.stdout.split(' -> ')[0]) == (0, f'step 20 of {tmp_path}/run'), done.stderr
+  assert_equal(load.load_weights(tmp_path / 'out.safetensors', state.params), first_params(model, 20))
+  assert files.load(tmp_path / 'out.safetensors')[1:] == (MODEL, 'for a friend')
   # Without the newest one's digest, the one before it counts.
   for note in (tmp_path / 'run' / 'checkpoints' / '20').rglob('*'):
     if note.is_file() and 'digest' in str(note) and 'sha256' in note.read_text(errors='ignore'):
       note.write_text(json.dumps({'sha256': 'none'}))
   assert_equal(load.load_weights(tmp_path / 'run', state.params), first_params(model, 10))
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ([], 'name a run folder and the file to write'), (['run', 'out.npz'], 'must be a file ending in .safetensors'),
+    (['run', 'no/such/out.safetensors'], 'in a folder that exists'), (['.', 'out.safetensors'], 'is not a run'),
+])
+def test_a_mistake_in_exporting_is_one_line(arguments, message):
+  done = subprocess.run([sys.executable, '-m', 'vit_jax.export', *arguments], cwd=ROOT, capture_output=True, text=True,
+                        check=False)
+  assert done.returncode == 2 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+  assert message in done.stderr

@@ -1,4 +1,7 @@
 """Sources -> host batches. The host only moves bytes: arithmetic on pictures happens on the device."""
+import atexit
+import weakref
+
 import numpy as np
 
 from vit_jax import quiet
@@ -38,7 +41,26 @@ def train_batches(source, *, batch_size, seed, start_step=0):
   indices = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).map(permute)
   # `rebatch` lets a batch run over the end of an epoch into the next one.
   batches = indices.rebatch(batch_size).map(gather).prefetch(4)
-  return batches.as_numpy_iterator()
+  return Batches(batches.as_numpy_iterator())
+
+
+class Batches:
+  """An iterator of tf.data whose threads, which call Python, end before Python does; otherwise a process could hang."""
+
+  def __init__(self, iterator):
+    self._iterator = iterator
+    this = weakref.ref(self)
+    atexit.register(lambda: this() and this().close())
+
+  def __iter__(self):
+    return self
+
+  def __next__(self):
+    return next(self._iterator)
+
+  def close(self):
+    """Ends the threads; there are no more batches after that."""
+    self._iterator = iter(())
 
 
 def eval_batches(source, *, batch_size):

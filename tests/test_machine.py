@@ -30,5 +30,5 @@ def test_memory_follows_what_is_allocated():
   before = machine.resident_memory()
   block = np.ones(100_000_000, np.uint8)
   assert 90e6 < machine.resident_memory() - before < 150e6
-  assert machine.peak_memory() >= machine.resident_memory() - 1e6  # The kernel counts the two in different steps.
+  assert machine.peak_memory() >= machine.resident_memory() - 1e6  # Read one after the other.
   assert block[-1]

@@ -149,3 +149,20 @@ def test_starts_from_the_weights_of_another_run(uninterrupted, tmp_path):
   status, _, err = finish(start(tmp_path / 'none', other, '--config.model.num_layers=3'))
   assert status == 2 and 'encoderblock_2/LayerNorm_0/bias is missing' in err
   assert not (tmp_path / 'none').exists()
+
+
+@pytest.mark.slow
+def test_pictures_that_grow_are_trained_on_and_gone_on_with(tmp_path):
+  """Steps of 4×4 and then of 8×8 pixels; stopped among the large ones, the end is the same to the last bit."""
+  flags = ('--config.augment.sizes=(4,8)', '--config.augment.crop_scale=0.5', '--config.epochs=3.0')
+  status, _, err = finish(start(tmp_path / 'whole', *flags))
+  assert status == 0, err
+  process = start(tmp_path / 'killed', *flags)
+  wait_for_checkpoint(tmp_path / 'killed', process, 2)
+  process.kill()
+  process.communicate()
+  status, _, err = finish(start(tmp_path / 'killed', *flags))
+  assert status == 0, err
+  assert result(tmp_path / 'killed')['weights_sha256'] == result(tmp_path / 'whole')['weights_sha256']
+  status, _, err = finish(start(tmp_path / 'learned', *flags, '--config.model.posemb=learned'))
+  assert status == 2 and 'needs positions that fit any size' in err

@@ -23,18 +23,26 @@ def command_line():
 
 def peak_memory():
   """The most memory that this process has had, in bytes; None where the system does not say."""
-  try:
-    import resource
-  except ImportError:  # Windows
-    return None
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  return peak if sys.platform == 'darwin' else peak * 1024
+  # Not getrusage's, where it can be helped: on Linux a process inherits that from the one that started it.
+  peak = _status('VmHWM')
+  if peak is None:
+    try:
+      import resource
+    except ImportError:  # Windows
+      return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak *= 1 if sys.platform == 'darwin' else 1024
+  return peak
 
 
 def resident_memory():
   """The memory that this process has now, with the pages of files that it has mapped, in bytes; None as above."""
+  return _status('VmRSS')
+
+
+def _status(name):
   try:
-    status = pathlib.Path('/proc/self/status').read_text()
+    match = re.search(rf'^{name}:\s*(\d+) kB', pathlib.Path('/proc/self/status').read_text(), re.MULTILINE)
   except OSError:
     return None
-  return int(status.split('VmRSS:')[1].split()[0]) * 1024
+  return int(match.group(1)) * 1024 if match else None

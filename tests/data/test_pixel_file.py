@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from vit_jax import machine
 from vit_jax.data import pipeline
 from vit_jax.data import pixel_file
 from vit_jax.data import source
@@ -94,9 +95,9 @@ def test_batches_are_those_of_the_pictures_in_memory(file, images):
 
 # Reads a file of 600 MB, of which nothing is on the disk but its length, once over in shuffled batches.
 BOUNDED = """
-import resource, sys
+import sys
 import numpy as np
-from vit_jax import quiet
+from vit_jax import machine, quiet
 quiet.silence()
 from vit_jax.data import pixel_file, pipeline, source
 count, size = 50_000, 64
@@ -105,7 +106,7 @@ with open(sys.argv[1], 'wb') as file:
   file.truncate(file.tell() + count * size * size * 3)
 images = np.load(sys.argv[1], mmap_mode='r') if sys.argv[2] == 'mapped' else pixel_file.open_pixels(sys.argv[1])
 batches = pipeline.train_batches(source.Source.whole(images, np.zeros(count, np.int32)), batch_size=128, seed=0)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == 'linux' else 1024**2)
+peak = lambda: machine.peak_memory() // 2**20
 for _ in range(10):
   next(batches)
 before = peak()
@@ -116,7 +117,7 @@ print(peak() - before)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == 'win32', reason='Windows has no getrusage')
+@pytest.mark.skipif(machine.resident_memory() is None, reason='the system does not tell a process its memory')
 def test_memory_stays_bounded_while_a_large_file_is_streamed(tmp_path):
   """The mapping is the counter-proof: the same file, all of which ends up in the process."""
   grown = {}

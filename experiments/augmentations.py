@@ -1,6 +1,6 @@
 """Draws what augmentation does to pictures: a row for each, eight times the same picture.
 
-    python experiments/augmentations.py experiments/augmentations.jpg
+    python experiments/augmentations.py experiments/recipe_search/augmentations.jpg
 
 Tiny ImageNet must be on disk, or within reach of TensorFlow Datasets.
 """

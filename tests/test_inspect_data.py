@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from vit_jax import command as command_lib
 from vit_jax import inspect_data
 from vit_jax import inspect_page
 from vit_jax.data import inspect
@@ -209,4 +210,4 @@ def test_a_mistake_is_one_line(flags, message):
 ])
 def test_a_page_that_cannot_be_written_is_refused_before_the_work(html, message, tmp_path):
   with pytest.raises(BadInput, match=message):
-    inspect_data.check_html(str(tmp_path / html))
+    command_lib.writable('html', str(tmp_path / html))

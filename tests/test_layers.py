@@ -19,9 +19,9 @@ LAYERS = [
     ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.clear', 'data.pipeline', 'models.variants',
      'checkpoint', 'config', 'tensorboard', 'command'],
     ['models.vit', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan', 'data.tiny_imagenet',
-     'data.tfds_features', 'data.pixel_file', 'sharding', 'machine', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
+     'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'optim', 'cpu', 'interrupt'],
     ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress'],
-    ['energy'],
+    ['energy', 'machine', 'atomic'],
     ['errors'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

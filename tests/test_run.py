@@ -4,6 +4,7 @@ import json
 import pytest
 
 from configs import digits
+from vit_jax import atomic
 from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.models import variants
@@ -119,8 +120,8 @@ def test_rewinding_forgets_later_lines_and_half_ones(tmp_path):
 
 def test_atomic_writing_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
   path = tmp_path / 'result.json'
-  run.write_atomically(path, 'old')
-  monkeypatch.setattr(run.os, 'replace', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
+  atomic.write(path, 'old')
+  monkeypatch.setattr(atomic.os, 'replace', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
   with pytest.raises(OSError, match='disk full'):
-    run.write_atomically(path, 'new')
+    atomic.write(path, 'new')
   assert path.read_text() == 'old'

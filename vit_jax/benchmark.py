@@ -16,6 +16,7 @@ import time
 from absl import flags
 import numpy as np
 
+from vit_jax import atomic
 from vit_jax import command
 from vit_jax import machine
 from vit_jax.errors import BadInput
@@ -156,9 +157,7 @@ def main():
   config = command.read_config()
   if config is None:
     raise BadInput('nothing to measure; name a recipe, e.g. --config=configs/cifar_catdog.py, or see --help')
-  out = pathlib.Path(_RESULTS.value).expanduser() if _RESULTS.value else None
-  if out and (out.is_dir() or not out.parent.is_dir()):
-    raise BadInput(f'--results={_RESULTS.value} cannot be written; name a file in a folder that exists')
+  out = command.writable('results', _RESULTS.value) if _RESULTS.value else None
   command.start_jax()
   from vit_jax import job as job_lib
   from vit_jax import run
@@ -167,7 +166,7 @@ def main():
   print(f'{machine.processor_name()}; reading, compiling, then {_ROUNDS.value} rounds …', file=sys.stderr, flush=True)
   found = measure_data(job, _ROUNDS.value)
   if out:
-    run.write_atomically(out, json.dumps({'recipe': command.recipe_name(), **found,
+    atomic.write(out, json.dumps({'recipe': command.recipe_name(), **found,
                                           'environment': run.environment()}, indent=1) + '\n')
   print(describe_data(job, found))
   return 0

@@ -59,12 +59,23 @@ def newest(manager):
 
   Raises BadInput where there is none.
   """
+  step, state = newest_whole(manager, lambda step: read(manager, step, None))
+  if step is None:
+    raise BadInput(f'{manager.directory} holds no checkpoint that is whole; train the run first')
+  return step, state
+
+
+def newest_whole(manager, read_step):
+  """What `read_step` gives for the newest step that it can read: -> (step, that), (None, None) for none.
+
+  Damaged ones are left out with a warning.
+  """
   for step in sorted(manager.all_steps(), reverse=True):
     try:
-      return step, read(manager, step, None)
-    except Exception as error:  # As in `restore_latest`.
+      return step, read_step(step)
+    except Exception as error:  # Whatever a half-written file makes Orbax and TensorStore raise.
       logging.warning('checkpoint %d is damaged and left out (%s)', step, one_line(error))
-  raise BadInput(f'{manager.directory} holds no checkpoint that is whole; train the run first')
+  return None, None
 
 
 def restore(manager, step, like):
@@ -79,13 +90,9 @@ def restore_latest(manager, like):
   Damaged ones are left out with a warning and moved to `damaged/` beside the others, so that nothing is lost
   and their steps can be saved anew. Raises BadInput where there are checkpoints and all of them are damaged.
   """
-  steps = sorted(manager.all_steps(), reverse=True)
-  for step in steps:
-    try:
-      state = restore(manager, step, like)
-    except Exception as error:  # Whatever a half-written file makes Orbax and TensorStore raise.
-      logging.warning('checkpoint %d is damaged and left out (%s)', step, one_line(error))
-      continue
+  steps = manager.all_steps()
+  step, state = newest_whole(manager, lambda step: restore(manager, step, like))
+  if step is not None:
     set_aside(manager, [other for other in steps if other > step])
     return state, step
   if steps:

@@ -1,5 +1,6 @@
 """What all commands share: the flags --config and --cache_dir, and one line for a mistake instead of a stack trace."""
 import functools
+import os
 import pathlib
 import re
 import sys
@@ -55,6 +56,22 @@ def recipe_name():
 def cache_dir():
   """The folder of the flag --cache_dir."""
   return pathlib.Path(_CACHE_DIR.value).expanduser()
+
+
+def writable(flag, value):
+  """The file that a flag names as the one to write: -> pathlib.Path.
+
+  Raises BadInput where it cannot be written, before the work and not after it.
+  """
+  path = pathlib.Path(value).expanduser()
+  if path.is_dir():
+    raise BadInput(f'--{flag}={value} cannot be written: it is a folder; name a file in it')
+  if not path.parent.is_dir():
+    raise BadInput(f'--{flag}={value} cannot be written: there is no folder {path.parent}; make it, or name another '
+                   'place')
+  if not os.access(path if path.exists() else path.parent, os.W_OK):
+    raise BadInput(f'--{flag}={value} cannot be written; name another place')
+  return path
 
 
 def start_jax():

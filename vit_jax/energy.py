@@ -2,8 +2,8 @@
 
 Measured by the counters of processor (RAPL) and GPU (NVML) where the system lets them be read; otherwise an estimate
 from the processor's rated power, or 4 W a thread, times its load, and from the size of the memory: right within a
-factor of two or three. Nothing is sent anywhere. Not counted are screen, disk,
-cooling, and the making of the machine.
+factor of two or three. Nothing is sent anywhere. Not counted are screen, disk, cooling, and the making
+of the machine.
 """
 import functools
 import json

@@ -25,13 +25,11 @@ def main(arguments):
   if out.suffix != '.safetensors' or not out.parent.is_dir():
     raise BadInput(f'{arguments[1]} must be a file ending in .safetensors in a folder that exists')
   command.start_jax()
-  from flax import traverse_util
-
   from vit_jax.weights import files
   from vit_jax.weights import load
 
   flat, model, about = load.read_run(pathlib.Path(workdir).expanduser())
-  files.save(out, traverse_util.unflatten_dict(flat, sep='/'), model, _ABOUT.value or about, _DTYPE.value)
+  files.save(out, flat, model, _ABOUT.value or about, _DTYPE.value)
   print(f'{about} -> {out}, {out.stat().st_size / 1e6:.1f} MB')
   return 0
 

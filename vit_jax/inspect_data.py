@@ -8,7 +8,6 @@
 
 Says on one screen what is wrong and what is worth a look, and writes a page that shows it. Nothing is changed.
 """
-import os
 import pathlib
 
 from absl import flags
@@ -73,18 +72,6 @@ def summary(found, html):
       ('page', html)])
 
 
-def check_html(html):
-  """Raises BadInput where the page cannot be written, before the work and not after it."""
-  path = pathlib.Path(html).expanduser()
-  if path.is_dir():
-    raise BadInput(f'--html={html} is a folder; name a file in it, e.g. --html={path / "inspect.html"}')
-  if not path.parent.is_dir():
-    raise BadInput(f'--html={html}: there is no folder {path.parent}; make it, or name another place')
-  if not os.access(path if path.exists() else path.parent, os.W_OK):
-    raise BadInput(f'--html={html} cannot be written; name another place')
-  return path
-
-
 def main():
   """The command: flags in, exit status out."""
   config = command.read_config()
@@ -92,7 +79,7 @@ def main():
     raise BadInput('nothing to inspect; name a folder with --path=… or a recipe with --config=…, or see --help')
   if config is not None and _PATH.value is not None:
     raise BadInput(f'--path={_PATH.value} and --config are two different things to inspect; give one of them')
-  html = check_html(_HTML.value)
+  html = command.writable('html', _HTML.value)
   from vit_jax import inspect_page
   from vit_jax.data import inspect
 

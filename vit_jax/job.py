@@ -64,8 +64,14 @@ class Job:
     state = jax.jit(self.create_state, out_shardings=whole)(jax.random.key(self.config.seed))
     if not self.config.init:
       return state
-    params = load_weights.load_weights(self.config.init, state.params)
-    return state.replace(params=load_weights.on_devices(params, whole), ema=load_weights.on_devices(params, whole))
+    # Each a copy of its own: the train step gives both buffers away.
+    copy = lambda: jax.device_put(jax.tree.map(jnp.array, self.first_weights), whole)
+    return state.replace(params=copy(), ema=copy())
+
+  @functools.cached_property
+  def first_weights(self):
+    """The weights that the config starts from, read once; raises BadInput where they do not fit the model."""
+    return load_weights.load_weights(self.config.init, self.abstract_state().params)
 
   def abstract_state(self):
     """Its shapes, dtypes and shardings; nothing is computed."""

@@ -1,4 +1,5 @@
 """What this machine is, how this process was started, and what it has used."""
+import os
 import pathlib
 import platform
 import re
@@ -13,6 +14,11 @@ def processor_name():
   except OSError:
     match = None
   return match.group(1) if match else platform.processor() or platform.machine()
+
+
+def num_cores():
+  """How many processor cores this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def command_line():

@@ -21,6 +21,7 @@ import subprocess
 import jax
 import jax.numpy as jnp
 
+from vit_jax import atomic
 from vit_jax import checkpoint
 from vit_jax import config as config_lib
 from vit_jax import machine
@@ -29,13 +30,6 @@ from vit_jax.models import vit
 
 PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
             'tensorflow-cpu', 'tensorflow-datasets', 'ml-collections')
-
-
-def write_atomically(path, text):
-  """Writes a file whole or not at all: what was there before stays until the new text is on disk."""
-  partial = path.with_name(f'.{path.name}.{os.getpid()}')
-  partial.write_text(text, encoding='utf-8')
-  os.replace(partial, path)
 
 
 def environment():
@@ -54,7 +48,7 @@ def environment():
       'python': platform.python_version(),
       'platform': platform.platform(),
       'processor': machine.processor_name(),
-      'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+      'cores': machine.num_cores(),
       'devices': [str(device.device_kind) for device in jax.devices()],
       'versions': versions,
       'commit': git.stdout.strip() or None,
@@ -77,7 +71,7 @@ class RunFolder:
     self.check_data(data_description)
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      write_atomically(self.path / 'config.json', config_lib.to_json(config))
+      atomic.write(self.path / 'config.json', config_lib.to_json(config))
     except OSError as error:
       raise BadInput(f'--workdir={self.path} cannot be written ({error.strerror}); name another folder') from None
     self.write_json('model.json', model_description)
@@ -95,7 +89,7 @@ class RunFolder:
 
   def write_json(self, name, value):
     """Writes one of the folder's JSON files atomically."""
-    write_atomically(self.path / name, json.dumps(value, indent=2) + '\n')
+    atomic.write(self.path / name, json.dumps(value, indent=2) + '\n')
 
   def config(self):
     """The config as it ran; keys that are newer than the run have their defaults."""
@@ -134,7 +128,7 @@ class RunFolder:
   def rewind_metrics(self, step):
     """Forgets the lines after `step`, which will be run again; returns the last one that is left, {} for none."""
     kept = [line for line in self.metrics() if line['step'] <= step]
-    write_atomically(self.metrics_path, ''.join(json.dumps(line) + '\n' for line in kept))
+    atomic.write(self.metrics_path, ''.join(json.dumps(line) + '\n' for line in kept))
     return kept[-1] if kept else {}
 
   def log(self, line):

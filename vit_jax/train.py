@@ -20,7 +20,6 @@ from vit_jax import tensorboard
 from vit_jax.data import pipeline
 from vit_jax.errors import BadInput
 from vit_jax.models import vit
-from vit_jax.weights import load as load_weights
 
 
 def check_finite(metrics, manager):
@@ -48,7 +47,7 @@ def train(config, workdir, *, recipe, cache_dir, country=''):
     return folder.read_json('result.json')
   job = job_lib.prepare(config, cache_dir)
   if config.init and not folder.path.exists():  # Before the folder is made, that there be none where they do not fit.
-    load_weights.load_weights(config.init, job.abstract_state().params)
+    _ = job.first_weights
   folder.create(config, run.describe_model(job.model, job.data.class_names, config.data.image_size),
                 job.describe_data())
   with contextlib.closing(folder.checkpoints(config.keep)) as manager, contextlib.closing(energy.Meter()) as meter:

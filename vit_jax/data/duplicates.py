@@ -6,10 +6,10 @@ one over the other, without its lowest frequencies, and counts only where the re
 """
 import concurrent.futures
 import itertools
-import os
 
 import numpy as np
 
+from vit_jax import machine
 from vit_jax import progress
 
 # Bits of 64 in which the hashes of a candidate pair may differ; their number is even. Of pictures of 32×32 pixels that
@@ -46,11 +46,6 @@ def perceptual_hashes(images):
       hashes.append(hash_chunk(images[start:start + CHUNK]))
       bar.update(len(hashes[-1]))
   return np.concatenate(hashes)
-
-
-def workers():
-  """How many processors this process may use."""
-  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def hash_chunk(images):
@@ -116,7 +111,7 @@ def close_pairs(hashes, max_distance, *, rows=64, columns=4096):
     return np.concatenate(found)
 
   tops = range(0, len(hashes), rows)
-  with concurrent.futures.ThreadPoolExecutor(workers()) as pool:
+  with concurrent.futures.ThreadPoolExecutor(machine.num_cores()) as pool:
     found = list(progress.track(pool.map(row_of_blocks, tops), total=len(tops), desc='comparing', unit='blocks'))
   return np.concatenate([np.zeros((0, 2), np.int64), *found])
 

@@ -17,6 +17,7 @@ import unicodedata
 
 import numpy as np
 
+from vit_jax import atomic
 from vit_jax import progress
 from vit_jax.data import cache
 from vit_jax.data import duplicates
@@ -96,9 +97,7 @@ def file_digests(root, names, cache_dir):
     found = dict(zip(names, done, strict=True))
   if found != known:
     note.parent.mkdir(parents=True, exist_ok=True)
-    partial = note.with_name(f'.{note.name}.{os.getpid()}')
-    partial.write_text(json.dumps(found), encoding='utf-8')
-    partial.replace(note)
+    atomic.write(note, json.dumps(found))
   return [found[name][2] for name in names]
 
 

@@ -9,19 +9,21 @@ from flax import traverse_util
 import jax.numpy as jnp
 import numpy as np
 
+from vit_jax import atomic
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
 
 
 def save(path, params, model, about, dtype='float32'):
-  """Writes parameters f32 as `dtype`, with the run's `model` description and a line `about` them, or nothing."""
+  """Writes parameters f32, a tree or leaves by name, as `dtype`, with the run's `model` description, or nothing.
+
+  `about` is a line on what the weights are.
+  """
   from safetensors import flax as safetensors  # Here, not above: nothing else needs it.
 
   flat = {name: jnp.asarray(leaf, dtype) for name, leaf in traverse_util.flatten_dict(params, sep='/').items()}
-  path = pathlib.Path(path)
-  partial = path.with_name(f'.{path.name}.partial')
-  safetensors.save_file(flat, str(partial), {'model': json.dumps(model), 'about': about, 'format': 'vit_jax'})
-  partial.replace(path)
+  with atomic.replacing(pathlib.Path(path)) as partial:
+    safetensors.save_file(flat, str(partial), {'model': json.dumps(model), 'about': about, 'format': 'vit_jax'})
 
 
 def load(path):

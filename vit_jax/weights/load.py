@@ -3,7 +3,6 @@ import contextlib
 import pathlib
 
 from flax import traverse_util
-import jax.numpy as jnp
 import numpy as np
 
 from vit_jax import checkpoint
@@ -67,9 +66,3 @@ def read_run(path):
   flat = {name: np.asarray(leaf, np.float32)
           for name, leaf in traverse_util.flatten_dict(state['ema'], sep='/').items()}
   return flat, model, f'step {step} of {path}'
-
-
-def on_devices(params, sharding):
-  """Parameters as arrays of their own on devices."""
-  import jax
-  return jax.tree.map(lambda leaf: jax.device_put(jnp.array(leaf), sharding), params)

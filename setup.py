@@ -44,11 +44,13 @@ setuptools.setup(
         'tpu': ['jax[tpu]'],  # Cloud and Colab TPUs
         'heic': ['pillow-heif>=0.18'],  # the pictures of many telephones
         'energy': ['codecarbon>=3.3'],  # what a run costs in electricity and CO2
+        'hub': ['huggingface_hub>=1.0'],  # weights by their name on the Hugging Face Hub
         'figures': ['matplotlib>=3.9'],  # the pictures of experiments/
         'tests': [
             'pytest>=8',
             'pytest-xdist>=3.6',  # tests on all cores
             'ruff>=0.8',  # style
+            'huggingface_hub>=1.0',  # names on the Hub are looked up in a cache, as with the extra hub
             'codecarbon>=3.3',  # energy is counted as with the extra of that name
         ],
     },

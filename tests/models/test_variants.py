@@ -50,6 +50,19 @@ def test_our_variants_counted_by_hand(name, image_size, tokens, num_params):
   assert vit.num_params(variants.abstract_params(model, image_size)) == num_params
 
 
+def test_the_resnet_counted_by_hand_and_without_the_sizes_of_vits():
+  model = variants.build('resnet-small', num_classes=10, image_size=32)
+  # Stem 9·3 -> 32 and its norm; units of two convolutions, two norms and a shortcut; last norm; head.
+  unit = lambda c, f: 9 * c * f + 9 * f * f + 2 * c + 2 * f + c * f
+  assert vit.num_params(variants.abstract_params(model, 32)) == (
+      28 * 32 + 64 + unit(32, 64) + unit(64, 128) + unit(128, 256) + 512 + 2570)
+  assert (variants.num_tokens(model, 32), variants.stride(model)) == (0, 8)
+  with pytest.raises(BadInput, match=r"model\.num_heads is a size of ViTs; resnet-small is none"):
+    variants.build('resnet-small', num_classes=10, num_heads=4)
+  with pytest.raises(BadInput, match=r'image_size=30 .* what a token covers, which is 8; try image_size=32$'):
+    variants.build('resnet-small', num_classes=10, image_size=30)
+
+
 def test_overrides_replace_cells_and_none_leaves_them():
   changes = {'num_layers': 1, 'hidden_size': 9, 'classifier': 'gap', 'stem': 'conv',
              'stem_channels': (4,)}

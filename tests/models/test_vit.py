@@ -9,14 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from vit_jax import losses
 from vit_jax.errors import BadInput
 from vit_jax.models import tokens as tokens_lib
+from vit_jax.models import variants
 from vit_jax.models import vit
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
-CASES = json.loads((GOLDEN / 'cases.json').read_text())
+# Those that start from another case's weights are tests/weights/test_parity.py's.
+CASES = {name: case for name, case in json.loads((GOLDEN / 'cases.json').read_text()).items() if 'weights' not in case}
 KEY = jax.random.key(0, impl='rbg')  # Compiles faster than the default.
 
 
@@ -157,6 +160,60 @@ def test_encoder_block_drops_both_residual_branches():
   np.testing.assert_array_equal(forward(block, params, x, train=True, rngs={'dropout': KEY}), x)
 
 
+@pytest.mark.parametrize('gelu', ['tanh', 'erf'])
+def test_gelu_is_the_one_named(gelu):
+  x, block = 3 * random_tokens(2, 5, 4), vit.MlpBlock(8, gelu=gelu)
+  params = random_params(block, x, train=False)
+  dense = lambda x, name: x @ params[name]['kernel'] + params[name]['bias']
+  hidden = dense(x, 'Dense_0')
+  # Hendrycks & Gimpel 2016, equation 1 and the approximation after it.
+  inner = {'erf': special.erf(hidden / math.sqrt(2)),
+           'tanh': np.tanh(math.sqrt(2 / math.pi) * (hidden + .044715 * hidden**3))}[gelu]
+  assert_relative(forward(block, params, x), dense(hidden / 2 * (1 + inner), 'Dense_1'), 1e-5)
+
+
+def norm(x, params, eps):
+  """LayerNorm by hand."""
+  x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
+  return x * params['scale'] + params['bias']
+
+
+def test_norms_have_the_epsilon_named():
+  x = random_tokens(2, 5, 4)
+  encoder = vit.Encoder(0, num_heads=1, mlp_dim=4, learned_positions=False, norm_eps=.5)
+  params = random_params(encoder, x, train=False)
+  assert_relative(forward(encoder, params, x), norm(x, params['encoder_norm'], .5), 1e-5)
+
+
+@pytest.mark.parametrize('pool_first', [False, True])
+def test_the_mean_leaves_out_a_token_in_front(pool_first):
+  # With one block, what comes before the last norm is on record.
+  model, params, recorded = golden('token', num_layers=1, num_classes=0, classifier='gap+token', pool_first=pool_first)
+  patches, last = recorded['encoderblock_0'][:, 1:], params['Transformer']['encoder_norm']
+  want = norm(patches.mean(1), last, 1e-6) if pool_first else norm(patches, last, 1e-6).mean(1)
+  assert_relative(forward(model, params, recorded['image']), want, 1e-5)
+
+
+def test_a_distilled_model_has_two_heads():
+  # A distillation token that equals the class token, at its position, answers as it does.
+  model, params, recorded = golden('token', classifier='distilled')
+  positions = params['Transformer']['posembed_input']
+  positions['pos_embedding'] = positions['pos_embedding'][:, [0, *range(17)]]
+  params |= {'dist': params['cls'], 'head_dist': jax.tree.map(lambda leaf: 3 * leaf, params['head'])}
+  both = forward(model, params, recorded['image'], train=True)
+  assert_relative(both[1], 3 * both[0], 1e-5)
+  assert_relative(forward(model, params, recorded['image']), both.mean(axis=0), 1e-5)
+  assert variants.num_tokens(model, 32) == 18
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'gelu': 'erv'}, "model.gelu 'erv' is unknown; did you mean erf"), ({'norm_eps': 0.0}, 'norm_eps=0.0 must be'),
+    ({'pool_first': True}, "model.pool_first needs model.classifier='gap'; with 'token' nothing is pooled")])
+def test_fields_that_cannot_be(change, message):
+  with pytest.raises(BadInput, match=message):
+    variants.build('ViT-S_16', num_classes=2, **change)
+
+
 @pytest.mark.parametrize('name', ['token', 'gap'])
 def test_sincos_model_is_the_learned_one_with_those_positions(name):
   model, params, recorded = golden(name)
@@ -191,3 +248,22 @@ def test_patches_are_dropped_after_the_first_blocks_convolution():
   seen = seen['intermediates']['Transformer']
   assert seen['encoderblock_0']['ConvPositions']['__call__'][0].shape == (2, 16, 8)
   assert seen['encoderblock_1']['__call__'][0].shape == (2, 8, 8)
+
+
+def test_stochastic_depth_leaves_out_whole_pictures_and_keeps_the_mean():
+  x = np.ones((4000, 2, 3), np.float32)
+  kept = tokens_lib.StochasticDepth(0.25).apply({}, x, train=True, rngs={'dropout': KEY})
+  np.testing.assert_allclose(np.unique(kept), [0, 4 / 3], rtol=1e-6)
+  assert np.all(kept == kept[:, :1, :1])
+  assert abs(np.mean(kept) - 1) < 5 * np.sqrt(1 / 3 / 4000)  # The variance of one is p / (1 - p).
+  np.testing.assert_array_equal(tokens_lib.StochasticDepth(0.25).apply({}, x, train=False), x)
+
+
+def test_the_last_block_is_left_out_most_and_the_first_never():
+  sizes = dict(num_classes=3, patch_size=4, hidden_size=8, num_heads=2, mlp_dim=16)
+  images = jax.random.normal(KEY, (2, 8, 8, 3))
+  model = vit.VisionTransformer(**sizes, num_layers=2, drop_path_rate=0.999999)
+  params = random_params(model, images, train=False)
+  shorter = {**params, 'Transformer': {key: value for key, value in params['Transformer'].items() if key[-1] != '1'}}
+  want = forward(vit.VisionTransformer(**sizes, num_layers=1), shorter, images)
+  assert_relative(forward(model, params, images, train=True, rngs={'dropout': KEY}), want, 1e-5)

@@ -23,12 +23,14 @@ from vit_jax.weights import files
 from vit_jax.weights import load
 
 ROOT = pathlib.Path(__file__).parents[2]
-MODEL = {'sizes': {'hidden_size': 16}, 'class_names': ['a', 'b', 'c']}
 
 
 def make(num_classes=3, **sizes):
   sizes = dict(hidden_size=16, mlp_dim=32, num_layers=1) | sizes
   return variants.build('small-digits', num_classes=num_classes, image_size=8, **sizes)
+
+
+MODEL = json.loads(json.dumps(run.describe_model(make(), 'abc', 8)))
 
 
 def first_params(model, seed):
@@ -51,7 +53,7 @@ def file(tmp_path):
 def test_a_file_comes_back_to_the_last_bit(file):
   expected = first_params(make(), 0)
   assert_equal(load.load_weights(file, first_params(make(), 1)), expected)
-  _, model, about = files.load(file)
+  _, model, about = load.read(file)
   assert (model, about) == (MODEL, 'made by a test')
   # Another program reads the same under the published names.
   others = safetensors.load_file(file)
@@ -65,7 +67,7 @@ def test_bfloat16_takes_half_the_room_and_rounds(file, tmp_path):
   found = load.load_weights(tmp_path / 'half.safetensors', expected)
   assert_equal(found, jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16).astype(jnp.float32), expected))
   assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(found))
-  assert (tmp_path / 'half.safetensors').stat().st_size < .6 * file.stat().st_size
+  assert (tmp_path / 'half.safetensors').stat().st_size < .7 * file.stat().st_size
 
 
 def test_a_head_for_other_classes_starts_anew(file):
@@ -88,21 +90,7 @@ def test_what_does_not_fit_is_named(file):
     load.load_weights(file, first_params(make(), 1))
 
 
-@pytest.mark.parametrize(('name', 'content', 'message'), [
-    ('a.safetensors', b'', 'holds no weights that can be read'),
-    ('a.safetensors', b'\xff' * 100, 'holds no weights that can be read'),
-    ('a.txt', b'weights, honestly', 'holds no weights that can be read'),
-])
-def test_other_files_are_refused(tmp_path, name, content, message):
-  (tmp_path / name).write_bytes(content)
-  with pytest.raises(BadInput, match=message):
-    load.read(tmp_path / name)
-
-
-def test_files_of_others_and_cut_ones_are_refused(tmp_path, file):
-  safetensors.save_file({'x': np.zeros(3)}, tmp_path / 'other.safetensors')
-  with pytest.raises(BadInput, match='not one of vit_jax'):
-    load.read(tmp_path / 'other.safetensors')
+def test_cut_files_are_refused(file):
   whole = file.read_bytes()
   for length in (4, 100, len(whole) // 2, len(whole) - 1):
     file.write_bytes(whole[:length])
@@ -114,6 +102,39 @@ def test_files_of_others_and_cut_ones_are_refused(tmp_path, file):
 def test_places_that_are_none(path):
   with pytest.raises(BadInput, match=f"weights '{path}' do not exist; name a run folder or a .safetensors file"):
     load.read(path)
+
+
+@pytest.mark.parametrize('damage', [
+    {'sizes': {}}, {'sizes': 7}, {'sizes': MODEL['sizes'] | {'width': 3}}, {'dtype': 'float33'}, {'class_names': None},
+    {'preprocessing': {}}, {'preprocessing': {'image_size': 'large'}}])
+def test_a_damaged_description_is_refused(file, damage):
+  files.save(file, first_params(make(), 0), MODEL | damage, '')
+  with pytest.raises(BadInput, match='its description is damaged'):
+    load.read(file)
+  files.save(file, first_params(make(), 0), None, 'bare')
+  assert load.read(file)[1:] == (None, 'bare')
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_warned_of(file, value, caplog):
+  params = first_params(make(), 0)
+  kernel, bias = params['head']['kernel'], params['head']['bias']
+  with caplog.at_level('WARNING'):
+    load.read(file)
+    assert not caplog.text
+    # Both signs, whose sum numpy would warn of in its own way.
+    params['head'] = {'kernel': kernel.at[0, :2].set(jnp.array([value, -value])), 'bias': bias.at[:].set(value)}
+    files.save(file, params, MODEL, '')
+    load.read(file)
+  assert f'{file} holds numbers that are not finite, in 2 of 22 arrays: head/bias, head/kernel' in caplog.text
+
+
+def test_the_error_says_what_variant_the_weights_are_of():
+  flat = {name: np.broadcast_to(np.float32(0), leaf.shape) for name, leaf in traverse_util.flatten_dict(
+      variants.abstract_params(variants.build('ViT-S_16', num_classes=2), 32), sep='/').items()}
+  like = variants.abstract_params(variants.build('ViT-S_32', num_classes=2), 32)
+  with pytest.raises(BadInput, match=r'the same --config.model.variant\? They are of ViT-S_16: embedding/kernel is'):
+    load.fit(flat, like, 'w')
 
 
 def test_a_run_folder_gives_the_running_mean_of_its_newest_whole_checkpoint(tmp_path):
@@ -130,7 +151,7 @@ def test_a_run_folder_gives_the_running_mean_of_its_newest_whole_checkpoint(tmp_
   done = subprocess.run([*export, '--about=for a friend'], cwd=ROOT, capture_output=True, text=True, check=False)
   assert (done.returncode, done.stdout.split(' -> ')[0]) == (0, f'step 20 of {tmp_path}/run'), done.stderr
   assert_equal(load.load_weights(tmp_path / 'out.safetensors', state.params), first_params(model, 20))
-  assert files.load(tmp_path / 'out.safetensors')[1:] == (MODEL, 'for a friend')
+  assert load.read(tmp_path / 'out.safetensors')[1:] == (MODEL, 'for a friend')
   # Without the newest one's digest, the one before it counts.
   for note in (tmp_path / 'run' / 'checkpoints' / '20').rglob('*'):
     if note.is_file() and 'digest' in str(note) and 'sha256' in note.read_text(errors='ignore'):
@@ -139,7 +160,7 @@ def test_a_run_folder_gives_the_running_mean_of_its_newest_whole_checkpoint(tmp_
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ([], 'name a run folder and the file to write'), (['run', 'out.npz'], 'must be a file ending in .safetensors'),
+    ([], 'name a run folder and the file to write'), (['run', 'out.txt'], 'must be a file ending in .safetensors'),
     (['run', 'no/such/out.safetensors'], 'in a folder that exists'), (['.', 'out.safetensors'], 'is not a run'),
 ])
 def test_a_mistake_in_exporting_is_one_line(arguments, message):

@@ -1,4 +1,4 @@
-"""Where tokens are, and which of them go on: positions that are learned, fixed or found, and dropped patches."""
+"""Where tokens are, and which of them go on: positions that are learned, fixed or found, dropped patches and layers."""
 from typing import Any
 
 from flax import linen as nn
@@ -80,3 +80,18 @@ class PatchDropout(nn.Module):
     # As a product with zeros and ones: its gradient is a product too, where that of a gather is a slow scatter.
     chosen = jnp.einsum('bkt,btd->bkd', jax.nn.one_hot(kept, t, dtype=cells.dtype), cells)
     return jnp.concatenate([always, chosen], axis=1)
+
+
+class StochasticDepth(nn.Module):
+  """In training leaves out what a layer adds, for a picture at a time: [B,T,D] -> the same (Huang et al. 2016).
+
+  With probability `rate` it is zero, else divided by 1 - rate, so that its mean stays what it is in evaluation.
+  """
+  rate: float
+
+  @nn.compact
+  def __call__(self, tokens, *, train):
+    if not train or not self.rate:
+      return tokens
+    kept = jax.random.bernoulli(self.make_rng('dropout'), 1 - self.rate, (len(tokens), 1, 1))
+    return jnp.where(kept, tokens / (1 - self.rate), 0)

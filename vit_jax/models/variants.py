@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
+from vit_jax.models import resnet
 from vit_jax.models import tokens
 from vit_jax.models import vit
 
@@ -59,40 +60,66 @@ VARIANTS = {
     'medium-conv_8': dict(hidden_size=192, num_layers=6, num_heads=6, mlp_dim=384, patch_size=2, classifier='gap',
                           posemb='sincos2d', conv_positions=True, patch_dropout=0.5, stem='conv',
                           stem_channels=(32, 64)),
+    # Not a ViT but what it is measured against, of about the cost of small-conv behind the same stem.
+    'resnet-small': dict(stage_features=(64, 128, 256), num_units=1, stem_channels=(32,)),
 }
 
 
-def build(name, *, num_classes, image_size=None, dtype=jnp.float32, **overrides):
-  """Makes the VisionTransformer called `name`; `overrides` replace cells of its row (None leaves them).
+def make(sizes, *, num_classes, dtype):
+  """The model of these sizes, unchecked: a VisionTransformer, or a ResNet where they are those of one."""
+  kind = resnet.ResNet if 'stage_features' in sizes else vit.VisionTransformer
+  return kind(**sizes, num_classes=num_classes, dtype=dtype)
+
+
+def build(name, *, num_classes, image_size=None, dtype=jnp.float32, row=None, **overrides):
+  """Makes the model called `name`, or of the sizes `row`; `overrides` replace cells of the row (None leaves them).
 
   With `image_size` (pixels) the model is also traced on one picture of that size, without computing
   anything. Raises BadInput for an unknown name and for sizes that do not fit together.
   """
-  sizes = dict(VARIANTS[choose(name, VARIANTS, 'model.variant')])
-  sizes.update({key: value for key, value in overrides.items() if value is not None})
-  choose(sizes.get('stem', 'linear'), ('linear', 'conv', 'resnet'), 'model.stem')
-  choose(sizes.get('classifier', 'token'), ('token', 'gap'), 'model.classifier')
-  choose(sizes.get('posemb', 'learned'), ('learned', 'sincos2d'), 'model.posemb')
-  for key in ('hidden_size', 'num_layers', 'num_heads', 'mlp_dim', 'patch_size'):
-    if sizes[key] < 1:
-      raise BadInput(f'model.{key}={sizes[key]} must be at least 1')
-  for key in ('dropout_rate', 'attention_dropout_rate', 'patch_dropout'):
-    if not 0 <= sizes.get(key, 0.0) < 1:
-      raise BadInput(f'model.{key}={sizes[key]} must be at least 0 and less than 1')
-  model = vit.VisionTransformer(num_classes=num_classes, dtype=dtype, **sizes)
-  if model.representation_size < 0:
-    raise BadInput(f'model.representation_size={model.representation_size} must be at least 0')
-  vit.check_heads(model.hidden_size, model.num_heads)
-  if model.posemb == 'sincos2d':
-    tokens.check_sincos2d(model.hidden_size)
+  row = row or VARIANTS[choose(name, VARIANTS, 'model.variant')]
+  sizes = row | {key: value for key, value in overrides.items() if value is not None}
+  if 'stage_features' in sizes:
+    if wrong := sizes.keys() - row.keys():
+      raise BadInput(f'model.{min(wrong)} is a size of ViTs; {name or "the model of these weights"} is none')
+    model = make(sizes, num_classes=num_classes, dtype=dtype)
+  else:
+    model = make_vit(sizes, num_classes=num_classes, dtype=dtype)
   if image_size is not None:
     check_image_size(model, image_size)
     abstract_params(model, image_size)
   return model
 
 
+def make_vit(sizes, *, num_classes, dtype):
+  """The VisionTransformer of these sizes; raises BadInput where they do not fit together."""
+  choose(sizes.get('stem', 'linear'), ('linear', 'conv', 'resnet'), 'model.stem')
+  choose(sizes.get('classifier', 'token'), vit.CLASSIFIERS, 'model.classifier')
+  choose(sizes.get('posemb', 'learned'), ('learned', 'sincos2d'), 'model.posemb')
+  choose(sizes.get('gelu', 'tanh'), ('tanh', 'erf'), 'model.gelu')
+  for key in ('hidden_size', 'num_layers', 'num_heads', 'mlp_dim', 'patch_size'):
+    if sizes[key] < 1:
+      raise BadInput(f'model.{key}={sizes[key]} must be at least 1')
+  for key in ('dropout_rate', 'attention_dropout_rate', 'patch_dropout', 'drop_path_rate'):
+    if not 0 <= sizes.get(key, 0.0) < 1:
+      raise BadInput(f'model.{key}={sizes[key]} must be at least 0 and less than 1')
+  model = make(sizes, num_classes=num_classes, dtype=dtype)
+  if model.representation_size < 0:
+    raise BadInput(f'model.representation_size={model.representation_size} must be at least 0')
+  if model.norm_eps <= 0:
+    raise BadInput(f'model.norm_eps={model.norm_eps} must be more than 0')
+  if model.pool_first and vit.CLASSIFIERS[model.classifier][1] != 'mean':
+    raise BadInput(f"model.pool_first needs model.classifier='gap'; with {model.classifier!r} nothing is pooled")
+  vit.check_heads(model.hidden_size, model.num_heads)
+  if model.posemb == 'sincos2d':
+    tokens.check_sincos2d(model.hidden_size)
+  return model
+
+
 def stride(model):
-  """Pixels a token stands for along each side."""
+  """Pixels along each side that a token stands for, or a cell of a ResNet's last grid."""
+  if isinstance(model, resnet.ResNet):
+    return 2 ** (len(model.stem_channels) + len(model.stage_features) - 1)
   stem = {'linear': 1, 'conv': 2 ** len(model.stem_channels),
           'resnet': 4 * 2 ** max(len(model.resnet_units) - 1, 0)}[model.stem]
   return stem * model.patch_size
@@ -103,7 +130,8 @@ def check_image_size(model, image_size):
   pixels = stride(model)
   if image_size < 1 or image_size % pixels:
     near = max(round(image_size / pixels), 1) * pixels
-    patch = 'patch_size' if model.stem == 'linear' else f'what a token covers behind stem={model.stem!r},'
+    linear = isinstance(model, vit.VisionTransformer) and model.stem == 'linear'
+    patch = 'patch_size' if linear else 'what a token covers, which is'
     raise BadInput(f'image_size={image_size} is not a multiple of {patch} {pixels}; try image_size={near}')
 
 
@@ -115,5 +143,7 @@ def abstract_params(model, image_size):
 
 
 def num_tokens(model, image_size):
-  """Tokens of one picture in the encoder, T: the grid and, if there is one, the class token."""
-  return math.prod([image_size // stride(model)] * 2) + (model.classifier == 'token')
+  """Tokens of one picture in the encoder, T: the grid and what stands in front of it; 0 in a ResNet."""
+  if isinstance(model, resnet.ResNet):
+    return 0
+  return math.prod([image_size // stride(model)] * 2) + len(vit.CLASSIFIERS[model.classifier][0])

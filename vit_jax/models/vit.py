@@ -14,6 +14,17 @@ from vit_jax.errors import BadInput
 from vit_jax.models import stem
 from vit_jax.models import tokens as tokens_lib
 
+# classifier -> the learned tokens in front of the patches, and what the head reads: the class token, the mean over the
+# patches, or the class token and the distillation token with a head each.
+CLASSIFIERS = {
+    'token': (('cls',), 'cls'),  # the paper's
+    'gap': ((), 'mean'),
+    'distilled': (('cls', 'dist'), 'both'),  # Touvron et al. 2021
+    # As other people's weights sometimes come: with a token in front that is not read.
+    'gap+token': (('cls',), 'mean'),
+    'token+dist': (('cls', 'dist'), 'cls'),
+}
+
 
 class SelfAttention(nn.Module):
   """Multi-head self-attention, MSA(z): [B,T,D] -> [B,T,D] (paper, appendix A, equations 5-8).
@@ -34,6 +45,10 @@ class SelfAttention(nn.Module):
     q, k, v = split('query'), split('key'), split('value')  # [B,T,heads,D_h]
     scores = jnp.einsum('bqhd,bkhd->bhqk', q, k) / np.sqrt(q.shape[-1]).astype(self.dtype)
     weights = nn.softmax(scores)  # A, [B,heads,T,T]: each row sums to one
+    if not self.is_initializing():
+      # For explain/: A can be read, and the gradient with respect to it. Where nobody asks, both do nothing.
+      weights = self.perturb('weights', weights)
+      self.sow('intermediates', 'weights', weights)
     weights = nn.Dropout(self.dropout_rate, deterministic=not train)(weights)
     mixed = jnp.einsum('bhqk,bkhd->bqhd', weights, v)
     return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype,
@@ -49,10 +64,14 @@ def check_heads(width, num_heads):
 
 
 class MlpBlock(nn.Module):
-  """Two dense layers with GELU between, for each token alone: [B,T,D] -> [B,T,D]."""
+  """Two dense layers with GELU between, for each token alone: [B,T,D] -> [B,T,D].
+
+  `gelu` is 'erf', the function itself (Hendrycks & Gimpel 2016), or 'tanh', its approximation in the published models.
+  """
   mlp_dim: int
   dropout_rate: float = 0.0
   dtype: Any = jnp.float32
+  gelu: str = 'tanh'
 
   @nn.compact
   def __call__(self, tokens, *, train):
@@ -60,7 +79,7 @@ class MlpBlock(nn.Module):
         features, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(),
         bias_init=nn.initializers.normal(1e-6), name=name)
     dropout = nn.Dropout(self.dropout_rate, deterministic=not train)
-    hidden = dropout(nn.gelu(dense(self.mlp_dim, 'Dense_0')(tokens)))
+    hidden = dropout(nn.gelu(dense(self.mlp_dim, 'Dense_0')(tokens), approximate=self.gelu == 'tanh'))
     return dropout(dense(tokens.shape[-1], 'Dense_1')(hidden))
 
 
@@ -78,24 +97,32 @@ class EncoderBlock(nn.Module):
   dropout_rate: float = 0.0
   attention_dropout_rate: float = 0.0
   dtype: Any = jnp.float32
+  gelu: str = 'tanh'
+  norm_eps: float = 1e-6
+  drop_path_rate: float = 0.0
 
   @nn.compact
   def __call__(self, tokens, *, train):
     if self.conv_grid:
       tokens = tokens_lib.ConvPositions(self.conv_grid, self.dtype, name='ConvPositions')(tokens)
     tokens = tokens_lib.PatchDropout(self.patch_dropout, self.num_kept, name='PatchDropout')(tokens, train=train)
-    norm = lambda name: nn.LayerNorm(dtype=self.dtype, name=name)
+    norm = lambda name: nn.LayerNorm(self.norm_eps, dtype=self.dtype, name=name)
     attention = SelfAttention(self.num_heads, self.attention_dropout_rate, self.dtype,
                               name='MultiHeadDotProductAttention_1')
-    mlp = MlpBlock(self.mlp_dim, self.dropout_rate, self.dtype, name='MlpBlock_3')
+    mlp = MlpBlock(self.mlp_dim, self.dropout_rate, self.dtype, self.gelu, name='MlpBlock_3')
     mixed = attention(norm('LayerNorm_0')(tokens), train=train)
     mixed = nn.Dropout(self.dropout_rate, deterministic=not train)(mixed)
-    tokens = tokens + mixed  # z'_l = MSA(LN(z_{l-1})) + z_{l-1}
-    return tokens + mlp(norm('LayerNorm_2')(tokens), train=train)  # z_l = MLP(LN(z'_l)) + z'_l
+    drop_path = lambda name, added: tokens_lib.StochasticDepth(self.drop_path_rate, name=name)(added, train=train)
+    tokens = tokens + drop_path('drop_path_0', mixed)  # z'_l = MSA(LN(z_{l-1})) + z_{l-1}
+    added = mlp(norm('LayerNorm_2')(tokens), train=train)
+    return tokens + drop_path('drop_path_1', added)  # z_l = MLP(LN(z'_l)) + z'_l
 
 
 class Encoder(nn.Module):
-  """The stack of blocks between positions and the last norm: [B,T,D] -> [B,T,D] (equations 1-4)."""
+  """The stack of blocks between positions and the last norm: [B,T,D] -> [B,T,D] (equations 1-4).
+
+  With `pool_first` the last norm sees the mean over all but the first `num_kept` tokens: -> [B,1,D].
+  """
   num_layers: int
   num_heads: int
   mlp_dim: int
@@ -106,6 +133,10 @@ class Encoder(nn.Module):
   dropout_rate: float = 0.0
   attention_dropout_rate: float = 0.0
   dtype: Any = jnp.float32
+  gelu: str = 'tanh'
+  norm_eps: float = 1e-6
+  pool_first: bool = False
+  drop_path_rate: float = 0.0
 
   @nn.compact
   def __call__(self, tokens, *, train):
@@ -116,18 +147,23 @@ class Encoder(nn.Module):
       # Patches are dropped once, in the first block; those that are left no longer are a grid.
       grid = self.conv_grid if i == 0 or not self.patch_dropout else None
       block = EncoderBlock(self.num_heads, self.mlp_dim, grid, self.patch_dropout if i == 0 else 0.0, self.num_kept,
-                           self.dropout_rate, self.attention_dropout_rate, self.dtype, name=f'encoderblock_{i}')
+                           self.dropout_rate, self.attention_dropout_rate, self.dtype, self.gelu, self.norm_eps,
+                           self.drop_path_rate * i / max(self.num_layers - 1, 1),  # The later, the more dispensable.
+                           name=f'encoderblock_{i}')
       tokens = block(tokens, train=train)
+    if self.pool_first:
+      tokens = tokens[:, self.num_kept:].mean(axis=1, keepdims=True)
     # In `dtype` like the others: Flax keeps its statistics in float32 anyway, and a cast to float32
     # here is what XLA's oneDNN rewriter cannot digest.
-    return nn.LayerNorm(dtype=self.dtype, name='encoder_norm')(tokens)
+    return nn.LayerNorm(self.norm_eps, dtype=self.dtype, name='encoder_norm')(tokens)
 
 
 class VisionTransformer(nn.Module):
   """Pictures f32[B,H,W,C] in [-1,1] -> logits f32[B,K]; without classes -> features f32[B,D].
 
-  Parameters are float32 and activations `dtype`. `models/variants.py` builds it by name and checks the
-  sizes; its table explains the fields.
+  With classifier='distilled' evaluation gives the mean of both heads' logits, as DeiT does, and training the two of
+  them, f32[2,B,K]: `logits, distilled = model.apply(…)`. Parameters are float32 and activations `dtype`.
+  `models/variants.py` builds it by name and checks the sizes; its table explains the fields.
   """
   num_classes: int
   patch_size: int
@@ -145,7 +181,12 @@ class VisionTransformer(nn.Module):
   representation_size: int = 0
   dropout_rate: float = 0.0
   attention_dropout_rate: float = 0.0
+  drop_path_rate: float = 0.0  # of the last block; it falls to 0 in the first
   dtype: Any = jnp.float32
+  # The published models' unless said otherwise; weights of timm and Hugging Face bring their own.
+  gelu: str = 'tanh'  # see MlpBlock
+  norm_eps: float = 1e-6  # of the encoder's LayerNorms
+  pool_first: bool = False  # the mean over the patches before the last norm, as in timm, not after it
 
   @nn.compact
   def __call__(self, images, *, train):
@@ -154,21 +195,33 @@ class VisionTransformer(nn.Module):
     tokens = grid.reshape(b, h * w, d)
     if self.posemb == 'sincos2d':
       tokens += tokens_lib.sincos2d_positions(h, w, d).astype(tokens.dtype)
-    if self.classifier == 'token':
-      cls = self.param('cls', nn.initializers.zeros, (1, 1, d)).astype(tokens.dtype)
-      tokens = jnp.concatenate([jnp.tile(cls, (b, 1, 1)), tokens], axis=1)
+    front, reads = CLASSIFIERS[self.classifier]
+    if front:
+      first = [self.param(name, nn.initializers.zeros, (1, 1, d)).astype(tokens.dtype) for name in front]
+      tokens = jnp.concatenate([*(jnp.tile(token, (b, 1, 1)) for token in first), tokens], axis=1)
     encoder = Encoder(self.num_layers, self.num_heads, self.mlp_dim, self.posemb == 'learned',
-                      (h, w) if self.conv_positions else None, self.patch_dropout, int(self.classifier == 'token'),
-                      self.dropout_rate, self.attention_dropout_rate, self.dtype, name='Transformer')
+                      (h, w) if self.conv_positions else None, self.patch_dropout, len(front),
+                      self.dropout_rate, self.attention_dropout_rate, self.dtype, self.gelu, self.norm_eps,
+                      self.pool_first, self.drop_path_rate, name='Transformer')
     tokens = encoder(tokens, train=train)
-    features = tokens[:, 0] if self.classifier == 'token' else tokens.mean(axis=1)
-    features = features.astype(jnp.float32)
+    if reads == 'mean':
+      features = tokens[:, 0] if self.pool_first else tokens[:, len(front):].mean(axis=1)
+    else:
+      features = tokens[:, 0] if reads == 'cls' else tokens[:, :2].swapaxes(0, 1)
+    answers = self.answer(features.astype(jnp.float32))
+    return answers.mean(axis=0) if reads == 'both' and not train else answers
+
+  def answer(self, features):
+    """What follows the encoder: f32[B,D] -> logits f32[B,K]; f32[2,B,D] -> f32[2,B,K], a head for each of the two."""
     if self.representation_size:
       features = jnp.tanh(nn.Dense(self.representation_size, name='pre_logits')(features))
     if not self.num_classes:
       return features
     # Zero: the first loss is ln K exactly, and a new head starts without an opinion.
-    return nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name='head')(features)
+    head = lambda name: nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name=name)
+    if features.ndim == 3:
+      return jnp.stack([head('head')(features[0]), head('head_dist')(features[1])])
+    return head('head')(features)
 
   def embed(self, images):
     """Stem and patch embedding: f32[B,H,W,C] -> [B,h,w,D], the grid of tokens before positions."""

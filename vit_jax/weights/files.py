@@ -1,4 +1,4 @@
-"""Weights as one file: safetensors, with names as in the published files and all that predicting needs.
+"""Our own form of weights in one file: safetensors, with names as in the published files and all that predicting needs.
 
 The metadata of the file hold `model.json` of the run, as text, and a line on what the weights are.
 """
@@ -7,11 +7,14 @@ import pathlib
 
 from flax import traverse_util
 import jax.numpy as jnp
-import numpy as np
 
 from vit_jax import atomic
+from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
+from vit_jax.models import variants
+
+FORMAT = 'vit_jax'
 
 
 def save(path, params, model, about, dtype='float32'):
@@ -23,22 +26,22 @@ def save(path, params, model, about, dtype='float32'):
 
   flat = {name: jnp.asarray(leaf, dtype) for name, leaf in traverse_util.flatten_dict(params, sep='/').items()}
   with atomic.replacing(pathlib.Path(path)) as partial:
-    safetensors.save_file(flat, str(partial), {'model': json.dumps(model), 'about': about, 'format': 'vit_jax'})
+    safetensors.save_file(flat, str(partial), {'model': json.dumps(model), 'about': about, 'format': FORMAT})
 
 
-def load(path):
-  """Reads what `save` wrote: -> ({name: f32 array}, model description, line about them).
+def is_ours(metadata):
+  """Whether `save` wrote the file with these metadata {str: str}."""
+  return metadata.get('format') == FORMAT
 
-  Raises BadInput for what is no such file, or a damaged one.
-  """
-  import safetensors
 
+def described(metadata, path):
+  """What `save` wrote beside the numbers: -> (model description, line about them); raises BadInput for damage."""
   try:
-    with safetensors.safe_open(path, 'flax') as file:
-      metadata = file.metadata() or {}
-      if metadata.get('format') != 'vit_jax':
-        raise BadInput(f'{path} is a safetensors file, but not one of vit_jax')
-      flat = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
-      return flat, json.loads(metadata['model']), metadata['about']
-  except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-    raise BadInput(f'{path} holds no weights that can be read ({one_line(error)})') from None
+    model = json.loads(metadata['model'])
+    if model is not None:
+      variants.check_image_size(run.model_from(model), model['preprocessing']['image_size'])
+      list(model['class_names'])
+    return model, metadata['about']
+  except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+    raise BadInput(f'{path} holds no weights that can be read: its description is damaged ({one_line(error)})'
+                   ) from None

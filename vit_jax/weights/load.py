@@ -1,60 +1,99 @@
-"""One door to weights: a run folder, a file of ours, or the name of shipped ones -> parameters of a model."""
+"""One door to weights: a run folder, a file of ours or of others, or shipped ones by name -> parameters of a model."""
 import contextlib
 import pathlib
 
+from absl import logging
 from flax import traverse_util
 import numpy as np
 
 from vit_jax import checkpoint
 from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.weights import adapt
 from vit_jax.weights import files
+from vit_jax.weights import foreign
+from vit_jax.weights import hub
+from vit_jax.weights import sizes
+from vit_jax.weights import tensors
 
 # Weights that come with the package, NAME.safetensors.
 SHIPPED = pathlib.Path(__file__).parents[1] / 'pretrained'
-# A new head takes the place of one for other classes.
-HEAD = ('head/kernel', 'head/bias')
 
 
-def load_weights(path, like):
+def load_weights(path, like, positions='bilinear'):
   """Reads weights for a model: -> parameters with the names and shapes of the tree `like`, f32 numpy arrays.
 
-  `path` is a run folder, of which the newest checkpoint counts, a .safetensors file of `vit_jax.export`, or the name
-  of shipped weights. A head for another number of classes is left out, and `like`'s own is kept. Raises BadInput
+  `path` is a run folder, of which the newest checkpoint counts; a .safetensors file of `vit_jax.export`, of timm or of
+  Hugging Face, or a folder that holds one as model.safetensors; a published .npz; hf://owner/name;
+  or the name of shipped weights. What a file is, its contents say. Head, positions, class token and `pre_logits` are
+  fitted to the model as `adapt.to_model` says, positions by 'bilinear' or 'bicubic' interpolation. Raises BadInput
   where anything else is missing, unexpected or of another shape, naming the first five.
   """
-  return fit(read(path)[0], like, path)
+  return fit(read(path)[0], like, path, positions)
 
 
-def fit(flat, like, path):
+def fit(flat, like, path, positions='bilinear'):
   """Weights by name as a tree like `like`, checked as `load_weights` says; `path` is where they are from."""
   wanted = traverse_util.flatten_dict(like, sep='/')
-  # Without classes there is no head at all.
-  if any(np.shape(flat.get(name)) != np.shape(wanted.get(name)) for name in HEAD):
-    flat = {name: leaf for name, leaf in flat.items() if name not in HEAD}
-    flat |= {name: wanted[name] for name in HEAD if name in wanted}
-  problems = [f'{name} is missing' for name in sorted(wanted.keys() - flat.keys())]
-  problems += [f'{name} is not part of the model' for name in sorted(flat.keys() - wanted.keys())]
-  problems += [f'{name} is {np.shape(flat[name])} there and {np.shape(wanted[name])} in the model'
-               for name in sorted(wanted.keys() & flat.keys()) if np.shape(flat[name]) != np.shape(wanted[name])]
-  if problems:
+  flat = adapt.to_model(flat, wanted, positions)
+  if problems := adapt.compare(flat, wanted):
     raise BadInput(f'the weights of {path} do not fit the model; is it of the same --config.model.variant? '
-                   + '; '.join(problems[:5]) + (f'; and {len(problems) - 5} more' if len(problems) > 5 else ''))
+                   + looks_like(flat) + adapt.summary(problems))
   return traverse_util.unflatten_dict(flat, sep='/')
 
 
+def looks_like(flat):
+  """The variant that the weights are of, as the beginning of a sentence, '' for none in the table."""
+  try:
+    name = sizes.variant(sizes.infer(flat, {}))
+  except BadInput:
+    return ''
+  return name and f'They are of {name}: '
+
+
 def read(path):
-  """Reads weights as they are: -> ({name: f32 array}, model description, line about them)."""
+  """Reads weights as they are: -> ({name: f32 array}, model description, line about them).
+
+  Warns of numbers that are not finite. Raises BadInput for what is no weights of a model that we have, or damaged.
+  """
+  place = hub.fetch(path) if str(path).startswith(hub.PREFIX) else path
+  with np.errstate(all='ignore'):  # What numpy would warn of, this does by name.
+    flat, description, about = read_folder(place) or read_file(place)
+    # A sum is quick, and finite unless something in it is not.
+    broken = [name for name, leaf in flat.items() if not np.isfinite(leaf.sum()) and not np.isfinite(leaf).all()]
+  if broken:
+    logging.warning('%s holds numbers that are not finite, in %d of %d arrays: %s', path, len(broken), len(flat),
+                    ', '.join(broken[:5]))
+  return flat, description, about
+
+
+def read_folder(path):
+  """The weights in a folder, as `read` gives them: a run's, or model.safetensors; None where it is no folder."""
+  folder = pathlib.Path(path).expanduser()
+  if not folder.is_dir():
+    return None
+  if (folder / 'model.json').exists():
+    return read_run(folder)
+  for name in ('model.safetensors', 'pytorch_model.bin'):  # The second to be refused with the reason.
+    if (folder / name).is_file():
+      return read_file(folder / name)
+  if (folder / 'model.safetensors.index.json').exists():
+    raise BadInput(f'{folder} holds weights in several pieces; open them once with transformers and save them again '
+                   "with max_shard_size='100GB'")
+  return read_run(folder)  # Which says what is missing.
+
+
+def read_file(path):
+  """The weights in a file, or shipped ones by name, as `read` gives them."""
   place = pathlib.Path(path).expanduser()
-  if place.is_dir():
-    return read_run(place)
-  if place.is_file():
-    return files.load(place)
-  shipped = sorted(file.stem for file in SHIPPED.glob('*.safetensors'))
-  if str(path) not in shipped:
-    raise BadInput(f'weights {str(path)!r} do not exist; name a run folder or a .safetensors file'
-                   + (f', or one of those that come with vit_jax: {", ".join(shipped)}' if shipped else ''))
-  return files.load(SHIPPED / f'{path}.safetensors')
+  if not place.is_file():
+    shipped = sorted(file.stem for file in SHIPPED.glob('*.safetensors'))
+    if str(path) not in shipped:
+      raise BadInput(f'weights {str(path)!r} do not exist; name a run folder or a .safetensors file'
+                     + (f', or one of those that come with vit_jax: {", ".join(shipped)}' if shipped else ''))
+    place = SHIPPED / f'{path}.safetensors'
+  flat, metadata = tensors.read(place)
+  return (flat, *files.described(metadata, place)) if files.is_ours(metadata) else foreign.read(flat, place)
 
 
 def read_run(path):

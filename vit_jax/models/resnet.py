@@ -1,0 +1,67 @@
+"""A small residual network: what a ViT is measured against, and what may teach one."""
+from typing import Any
+
+from flax import linen as nn
+import jax.numpy as jnp
+
+from vit_jax.models import stem
+
+
+class Conv3x3(nn.Module):
+  """`nn.Conv` of 3×3, stride 1, SAME, no bias, as nine matrix products: [B,H,W,C] -> [B,H,W,F].
+
+  The kernel, f32[3,3,C,F], and the numbers are `nn.Conv`'s; on a CPU the products are faster than the convolution.
+  """
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    _, h, w, c = x.shape
+    kernel = self.param('kernel', nn.initializers.he_normal(), (3, 3, c, self.features)).astype(self.dtype)
+    x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return sum(x[:, dy:dy + h, dx:dx + w] @ kernel[dy, dx] for dy in range(3) for dx in range(3))
+
+
+class BasicUnit(nn.Module):
+  """Two convolutions beside a shortcut, norm and ReLU before each (He et al. 2016b): [B,H,W,C] -> [B,H,W,F]."""
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    # In groups, not over the batch (Wu & He 2018): each picture's answer is its own, and there is no other state.
+    act = lambda name, x: nn.relu(nn.GroupNorm(num_groups=None, group_size=16, dtype=self.dtype, name=name)(x))
+    y = act('norm_0', x)
+    if x.shape[-1] != self.features:
+      x = nn.Dense(self.features, use_bias=False, dtype=self.dtype, name='shortcut')(y)
+    y = Conv3x3(self.features, self.dtype, name='conv_0')(y)
+    return x + Conv3x3(self.features, self.dtype, name='conv_1')(act('norm_1', y))
+
+
+class ResNet(nn.Module):
+  """Pictures f32[B,H,W,3] in [-1,1] -> logits f32[B,K]; without classes -> features f32[B,D].
+
+  The conv stem of our ViTs, then one stage for each of `stage_features`, the grid halved between two stages.
+  `models/variants.py` builds it by name.
+  """
+  num_classes: int
+  stage_features: tuple[int, ...]
+  num_units: int  # of each stage
+  stem_channels: tuple[int, ...] = ()
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    del train  # Nothing is dropped.
+    x = stem.conv_stem(images, channels=self.stem_channels, dtype=self.dtype)
+    for i, features in enumerate(self.stage_features):
+      if i:
+        x = nn.avg_pool(x, (2, 2), strides=(2, 2))
+      for j in range(self.num_units):
+        x = BasicUnit(features, self.dtype, name=f'stage{i}_unit{j}')(x)
+    x = nn.relu(nn.GroupNorm(num_groups=None, group_size=16, dtype=self.dtype, name='norm')(x))
+    features = x.mean(axis=(1, 2)).astype(jnp.float32)
+    if not self.num_classes:
+      return features
+    return nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name='head')(features)

@@ -24,7 +24,8 @@ def get_config():
   data.dir = ''
   # Keep only these classes, by name, and number them in this order; () keeps all.
   data.classes = ()
-  # Pixels a side. Pictures of another size are cut to their middle square and resized when first read.
+  # Pixels a side. Pictures of another size are cut to their middle square and resized when first read. None takes the
+  # size that the weights in `init` were trained on.
   data.image_size = 8
   # Share of the training pictures that is held out for validation, by a fixed rule; 0 holds out none.
   data.val_fraction = 0.1
@@ -32,7 +33,8 @@ def get_config():
   data.clear_of = ()
 
   config.model = model = ml_collections.ConfigDict()
-  # A row of the table in vit_jax/models/variants.py. The keys below replace cells of that row; None leaves them.
+  # A row of the table in vit_jax/models/variants.py. The keys below replace cells of that row; None leaves them. Where
+  # the variant itself is None, the model is that of the weights in `init`.
   model.variant = 'small-digits'
   # What stands before the encoder: 'linear' patches, 'conv' stem, or the paper's 'resnet'.
   model.stem = config_dict.placeholder(str)
@@ -63,10 +65,16 @@ def get_config():
   model.dropout_rate = config_dict.placeholder(float)
   # Dropout on the attention weights.
   model.attention_dropout_rate = config_dict.placeholder(float)
+  # Probability that the last block's layers are left out for a picture (stochastic depth); it falls to 0 in the first.
+  model.drop_path_rate = config_dict.placeholder(float)
 
   # Weights to start from: a run folder, a .safetensors file of vit_jax.export, or the name of shipped ones; '' starts
   # anew. The head starts anew anyway where the classes are others in number.
   config.init = ''
+
+  # Weights that teach, named as in `init`: they answer the same augmented pictures, and the model learns their answers
+  # instead of the labels; '' learns the labels.
+  config.teacher = ''
 
   # Type of the activations: 'float32', 'bfloat16', or 'auto': the faster one on this machine. Parameters are
   # always float32.
@@ -81,14 +89,17 @@ def get_config():
   config.eval_batch_size = 500
 
   config.optim = optim = ml_collections.ConfigDict()
-  # 'adamw', or 'muon': Muon for the matrices of the encoder blocks and AdamW for the rest.
+  # 'adamw', 'muon': Muon for the matrices of the blocks and AdamW for the rest, or the paper's 'sgd' for fine-tuning.
   optim.name = 'adamw'
-  # AdamW's highest learning rate: linear warm-up to it, then a cosine down to 0.
+  # The highest learning rate of AdamW, or of SGD: linear warm-up to it, then a cosine down to 0.
   optim.lr = 1e-3
   # Muon's highest learning rate, on the same schedule.
   optim.muon_lr = 0.02
   # Length of the warm-up, in epochs.
   optim.warmup_epochs = 2.0
+  # Each block learns at this share of the next one's rate, the last one at this share of the head's: 1 for one rate, 0
+  # for a head that learns alone.
+  optim.layer_decay = 1.0
   # Decay of the kernels, times the learning rate; biases, norms, positions and class token have none.
   optim.weight_decay = 0.05
   # Bound on the global norm of the gradient; 0 leaves it unbounded.
@@ -113,6 +124,10 @@ def get_config():
   augment.sizes = ()
   # Probability that a batch is mixed by CutMix: each picture gets a box of another one, and a share of its label.
   augment.cutmix = 0.0
+  # Probability that a batch is blended by mixup: each picture and its label with another's, by the same share.
+  augment.mixup = 0.0
+  # Probability that a picture gets a grey box of 2 to 33 % of its area: random erasing.
+  augment.erasing = 0.0
 
   # Steps between two lines of metrics.
   config.log_every = 50

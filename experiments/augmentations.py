@@ -23,8 +23,10 @@ ROWS = {
     'crop_padding=4': {'crop_padding': 4},
     'crop_scale=0.35': {'crop_scale': .35},
     'trivial': {'trivial': True},
+    'erasing=1': {'erasing': 1.0},
     'cutmix=1': {'cutmix': 1.0},
-    'all': {'flip': True, 'crop_scale': .35, 'trivial': True, 'cutmix': 1.0},
+    'mixup=1': {'mixup': 1.0},
+    'all but mixup': {'flip': True, 'crop_scale': .35, 'trivial': True, 'erasing': 1.0, 'cutmix': 1.0},
 }
 SHOWN, LEFT = 8, 110
 

@@ -159,3 +159,36 @@ def test_cutmix_leaves_the_other_batches_alone():
   images, targets = random_images(5), np.eye(5, dtype=np.float32)
   mixed = [augmented(jax.random.key(seed), images, targets, cutmix=0.25)[1] for seed in range(200)]
   assert 0.1 < np.mean([not np.array_equal(batch, targets) for batch in mixed]) < 0.4
+
+
+def test_mixup_blends_neighbours_by_one_share():
+  images, targets = random_images(6), np.eye(6, dtype=np.float32)
+  shares = []
+  for seed in range(40):
+    mixed, mixed_targets = augment.mix_pictures(jax.random.key(seed), jnp.asarray(images), jnp.asarray(targets), 0.7)
+    share = float(mixed_targets[1, 0])
+    np.testing.assert_allclose(mixed_targets, (1 - share) * targets + share * np.roll(targets, 1, axis=0), atol=1e-6)
+    np.testing.assert_allclose(mixed, (1 - share) * images + share * np.roll(images, 1, axis=0), rtol=1e-5, atol=1e-4)
+    shares.append(share)
+  used = [share for share in shares if share]
+  assert 0.5 < len(used) / 40 < 0.9 and min(used) < 0.2 and max(used) > 0.8 and 0.35 < np.mean(used) < 0.65
+
+
+def test_erasing_takes_out_one_box_of_a_part_of_the_pictures():
+  # 64×48 white pictures: what is erased is all that is not white.
+  images = jnp.full((1000, 64, 48, 3), 255, jnp.uint8)
+  erased = np.asarray(augment.erase_boxes(jax.random.key(0), images, 0.5))
+  assert erased.dtype == np.uint8 and set(np.unique(erased)) == {augment.GREY, 255}
+  gone = (erased == augment.GREY).all(-1)
+  assert 0.45 < gone.any((1, 2)).mean() < 0.55
+  areas, ratios, edges = [], [], np.zeros(4, bool)
+  for picture in gone[gone.any((1, 2))]:
+    rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert picture.sum() == height * width  # One box, whole.
+    areas.append(picture.mean())
+    ratios.append(width / height * 64 / 48)
+    edges |= [rows[0] == 0, rows[-1] == 63, columns[0] == 0, columns[-1] == 47]
+  assert 0.015 < min(areas) < 0.04 and 0.30 < max(areas) < 0.35 and abs(np.mean(areas) - 0.175) < 0.02
+  assert min(ratios) < 0.4 and max(ratios) > 2.6 and abs(np.mean(np.log(ratios))) < 0.15
+  assert edges.all()

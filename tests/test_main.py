@@ -59,7 +59,7 @@ def changed(config, **changes):
     ('data.name', 'digit', 'did you mean digits'),
     ('batch_size', 0, 'batch_size=0 must be a finite number greater than 0'),
     ('dtype', 'float16', "dtype='float16' is unknown"),
-    ('optim.name', 'adam', "optim.name='adam' is unknown"),
+    ('optim.name', 'adam', "optim.name 'adam' is unknown; did you mean adamw"),
     ('epochs', 1.0, '40 warm-up steps do not fit into 20 steps'),
 ])
 def test_a_recipe_that_cannot_work_is_refused_before_training(key, value, message, tmp_path):

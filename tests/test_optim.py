@@ -4,6 +4,7 @@ import functools
 from flax import traverse_util
 import jax
 import numpy as np
+import optax
 from optax import contrib
 import pytest
 
@@ -143,6 +144,14 @@ def test_muon_in_stacks_equals_muon_matrix_by_matrix():
       np.testing.assert_allclose(as_matrix(name, flat(updates)[name]), want[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def test_a_convolution_is_a_matrix_to_muon():
+  params = variants.abstract_params(variants.build('resnet-small', num_classes=10), 32)
+  matrices = {'/'.join(path): shape for path, shape in optim.muon_matrices(params).items()}
+  assert matrices == {
+      f'stage{i}_unit0/{name}/kernel': shape for i, (c, f) in enumerate([(32, 64), (64, 128), (128, 256)])
+      for name, shape in [('conv_0', (9 * c, f)), ('conv_1', (9 * f, f)), ('shortcut', (c, f))]}
+
+
 def test_muon_leaves_the_rest_to_adamw():
   params, gradients = tree(0), tree(1)
   muon, adamw = (first_update(params, gradients, name=name) for name in ('muon', 'adamw'))
@@ -151,8 +160,48 @@ def test_muon_leaves_the_rest_to_adamw():
     assert same == (name not in MATRICES), name
 
 
+def test_sgd_is_momentum_written_out():
+  params = tree(0)
+  tx, rate = make(params, name='sgd', peak_lr=0.1, weight_decay=0.01)
+  state, want = tx.init(params), flat(params)
+  momentum = dict.fromkeys(want, 0.0)
+  for step in range(3):
+    gradients = tree(step + 1)
+    updates, state = tx.update(gradients, state, params)
+    params = optax.apply_updates(params, updates)
+    for name, gradient in flat(gradients).items():
+      momentum[name] = 0.9 * momentum[name] + gradient + (0.01 * want[name] if name in DECAYED else 0)
+      want[name] = want[name] - float(rate(step)) * momentum[name]
+  for name, leaf in flat(params).items():
+    np.testing.assert_allclose(leaf, want[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_rates_fall_from_block_to_block():
+  model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=3, hidden_size=8, num_heads=2, mlp_dim=32)
+  params = variants.abstract_params(model, 8)
+  found = flat(optim.layer_rates(params, 0.5))
+  want = {'head/bias': 1, 'Transformer/encoder_norm/scale': 1 / 2, 'embedding/kernel': 1 / 16, 'cls': 1 / 16,
+          'Transformer/posembed_input/pos_embedding': 1 / 16} | {
+              f'Transformer/encoderblock_{i}/LayerNorm_0/scale': 2.0 ** (i - 3) for i in range(3)}
+  assert {name: found[name] for name in want} == want
+  assert set(found.values()) == {1, 1 / 2, 1 / 4, 1 / 8, 1 / 16}
+  with pytest.raises(BadInput, match='this model has no encoder blocks'):
+    optim.layer_rates(variants.abstract_params(variants.build('resnet-small', num_classes=3), 32), 0.5)
+
+
+@pytest.mark.parametrize('name', ['adamw', 'muon', 'sgd'])
+def test_updates_are_scaled_and_with_none_the_head_alone_moves(name):
+  params, gradients = tree(0), tree(1)
+  whole, half, head = (first_update(params, gradients, name=name, layer_decay=decay) for decay in (1.0, 0.5, 0.0))
+  rates = flat(optim.layer_rates(params, 0.5))
+  for path, update in whole.items():
+    np.testing.assert_allclose(half[path], rates[path] * update, rtol=1e-6)
+    np.testing.assert_array_equal(head[path], update if path.startswith('head') else 0 * update)
+
+
 @pytest.mark.parametrize('change, message', [
-    ({'name': 'sgd'}, "optim.name='sgd' is unknown; there are 'adamw' and 'muon'"),
+    ({'name': 'adam'}, "optim.name 'adam' is unknown; did you mean adamw"),
+    ({'layer_decay': 1.5}, 'optim.layer_decay=1.5 must be from 0, where the head alone learns, to 1'),
     ({'peak_lr': -1.0}, 'optim.lr=-1.0 must be'),
     ({'muon_lr': np.inf}, 'optim.muon_lr=inf must be'),
     ({'weight_decay': np.nan}, 'optim.weight_decay=nan must be'),

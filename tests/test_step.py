@@ -68,6 +68,37 @@ def test_is_gradient_descent_with_a_running_mean(model, batches):
   assert int(states[-1].step) == 4
 
 
+def test_a_teacher_takes_the_place_of_the_labels(model, batches):
+  weights = np.random.default_rng(1).normal(size=(8 * 8 * 3, 10)).astype(np.float32)
+  teacher = lambda images: images.reshape(B, -1) @ weights
+  relabelled = [batch | {'label': (batch['label'] + 1) % 10} for batch in batches]
+  options = {'teacher': teacher, 'label_smoothing': 0.0}
+  states, metrics = run_steps(model, optax.sgd(0.5), batches, **options)
+  others, _ = run_steps(model, optax.sgd(0.5), relabelled, **options)
+  assert_close(others[-1].params, states[-1].params, rtol=0, atol=0)
+
+  def plain(params):
+    images = batches[0]['image'] / np.float32(127.5) - 1
+    answers = np.asarray(teacher(images), np.float64)
+    targets = np.exp(answers) / np.exp(answers).sum(-1, keepdims=True)
+    logits = model.apply({'params': params}, images, train=False)
+    return -(targets * jax.nn.log_softmax(logits)).sum(-1).mean()
+  loss, grads = jax.value_and_grad(plain)(states[0].params)
+  assert metrics[0]['loss'] == pytest.approx(float(loss), rel=1e-5)
+  assert_close(states[1].params, jax.tree.map(lambda p, g: p - 0.5 * g, states[0].params, grads))
+
+
+def test_the_head_alone_learns_what_it_learns_in_company(model, batches):
+  # A head of zeros hands no gradient down; after the first step it is not zero any more.
+  states, metrics = run_steps(model, optax.sgd(0.5), batches[:2], head_only=True)
+  _, in_company = run_steps(model, optax.sgd(0.5), batches[:1])
+  assert metrics[0]['loss'] == in_company[0]['loss']
+  body = lambda params: {name: leaf for name, leaf in params.items() if name != 'head'}
+  assert_close(body(states[2].params), body(states[0].params), rtol=0, atol=0)
+  grads = jax.grad(lambda params: plain_loss(model, params, batches[1]))(states[1].params)
+  assert_close(states[2].params['head'], jax.tree.map(lambda p, g: p - 0.5 * g, states[1].params, grads)['head'])
+
+
 def test_first_loss_is_ln_k(model, batches):
   _, metrics = run_steps(model, optax.sgd(0.5), batches[:1])
   assert metrics[0]['loss'] == pytest.approx(np.log(10), rel=1e-6)

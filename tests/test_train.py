@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -115,7 +116,20 @@ def test_finished_run_is_not_run_again_and_can_be_evaluated(uninterrupted):
   assert (workdir / 'metrics.jsonl').read_bytes() == before
   evaluated = subprocess.run([sys.executable, '-m', 'vit_jax.main', '--evaluate', f'--workdir={workdir}'], cwd=ROOT,
                              text=True, capture_output=True, check=True)
-  assert f'accuracy {result(workdir)["test_accuracy"]:.2%}' in evaluated.stdout
+  found = result(workdir)
+  assert f'accuracy {found["test_accuracy"]:.2%}, between' in evaluated.stdout
+  judged = json.loads((workdir / 'evaluation.json').read_text())
+  assert judged['test']['count'] == 359 and judged['step'] == found['steps']
+  assert judged['test']['loss'] == pytest.approx(found['test_loss'], rel=1e-5)
+  assert sum(judged['test']['confusion'][i][i] for i in range(10)) / 359 == found['test_accuracy']
+  kept = np.load(workdir / 'predictions.npz')
+  assert np.mean(kept['logits'].argmax(-1) == kept['labels']) == found['test_accuracy']
+  # A model that was trained for so short a time is too unsure: a temperature below 1 mends it.
+  assert judged['temperature'] < 1
+  assert judged['calibrated']['calibration_error'] < judged['test']['calibration_error']
+  # What was done to the pictures costs accuracy, and a mirrored digit is another thing altogether.
+  assert all(values[-1] < judged['uncorrupted'] for kind, values in judged['corruptions'].items() if kind != 'jpeg')
+  assert judged['mirrored'] < found['test_accuracy'] - 0.1
 
 
 @pytest.mark.slow
@@ -166,3 +180,15 @@ def test_pictures_that_grow_are_trained_on_and_gone_on_with(tmp_path):
   assert result(tmp_path / 'killed')['weights_sha256'] == result(tmp_path / 'whole')['weights_sha256']
   status, _, err = finish(start(tmp_path / 'learned', *flags, '--config.model.posemb=learned'))
   assert status == 2 and 'needs positions that fit any size' in err
+
+
+@pytest.mark.slow
+def test_a_teacher_teaches_its_own_classes_only(uninterrupted, tmp_path):
+  teacher, _, _ = uninterrupted
+  short = ['--config.epochs=1.0', '--config.optim.warmup_epochs=0.5', f'--config.teacher={teacher}']
+  status, out, err = finish(start(tmp_path / 'student', *short))
+  assert status == 0, err
+  assert f'teacher   {teacher}' in out
+  status, _, err = finish(start(tmp_path / 'other', *short, "--config.data.classes=('1','2')"))
+  assert status == 2 and 'the data are 8×8 of 1, 2: a teacher needs the same classes' in err
+  assert not (tmp_path / 'other').exists()

@@ -4,6 +4,9 @@ import jax.numpy as jnp
 
 from vit_jax import trivial as trivial_lib
 
+# The middle of [0,255], 0 after `normalize`, to the precision of bytes.
+GREY = 128
+
 
 def normalize(images):
   """Pictures of values in [0,255], [B,H,W,C] -> f32[B,H,W,C] in [-1,1], as the published ViTs expect them."""
@@ -45,6 +48,37 @@ def mix_boxes(key, images, targets, probability):
   return images, (1 - share) * targets + share * jnp.roll(targets, 1, axis=0)
 
 
+def mix_pictures(key, images, targets, probability):
+  """Mixup: blends each picture and its targets with the next one's (Zhang et al. 2018).
+
+  [B,H,W,C], f32[B,K] -> f32, the same. One share for the whole batch, uniform in [0,1], with this probability.
+  """
+  use_key, share_key = jax.random.split(key)
+  share = jax.random.bernoulli(use_key, probability) * jax.random.uniform(share_key)
+  blend = lambda x: (1 - share) * x + share * jnp.roll(x, 1, axis=0)
+  return blend(images.astype(jnp.float32)), blend(targets)
+
+
+def erase_boxes(key, images, probability):
+  """Random erasing: a box of a picture becomes grey, with this probability (Zhong et al. 2020): [B,H,W,C] -> the same.
+
+  Its area is uniform in 2 to 33 % of the picture's, the logarithm of the ratio of its sides uniform in ±ln(10/3), and
+  its place any; a side longer than the picture's is cut to it.
+  """
+  b, h, w, _ = images.shape
+  use_key, area_key, ratio_key, place_key = jax.random.split(key, 4)
+  area = jax.random.uniform(area_key, (b, 1), minval=0.02, maxval=0.33)
+  ratio = (10 / 3) ** jax.random.uniform(ratio_key, (b, 1), minval=-1.0, maxval=1.0)
+  pixels = jnp.array([h, w])
+  sides = jnp.clip(jnp.round(jnp.sqrt(area * ratio ** jnp.array([-1.0, 1.0])) * pixels), 1, pixels)
+  corner = jnp.floor(jax.random.uniform(place_key, (b, 2)) * (pixels - sides + 1))
+  inside = lambda axis, size: ((jnp.arange(size) >= corner[:, axis, None])
+                               & (jnp.arange(size) < (corner + sides)[:, axis, None]))
+  use = jax.random.bernoulli(use_key, probability, (b, 1, 1))
+  box = use & inside(0, h)[:, :, None] & inside(1, w)[:, None, :]
+  return jnp.where(box[..., None], jnp.asarray(GREY, images.dtype), images)
+
+
 def random_boxes(key, count, scale):
   """Boxes in a picture: -> (corner f32[B,2], sides f32[B,2]), down and across, in parts of the picture's sides.
 
@@ -67,11 +101,12 @@ def resize_boxes(images, corner, sides, size):
   return jax.vmap(resize)(images.astype(jnp.float32), zoom, -corner * pixels * zoom)
 
 
-def augment(key, images, targets, *, size, flip, crop_padding, crop_scale, trivial, cutmix):
+def augment(key, images, targets, *, size, flip, crop_padding, crop_scale, trivial, cutmix, mixup=0.0, erasing=0.0):
   """The training pictures: u8[B,H,W,C], f32[B,K] -> f32[B,S,S,C] in [-1,1], f32[B,K].
 
   Changed by TrivialAugment where `trivial`, moved by up to `crop_padding` pixels, a box of at least `crop_scale` of the
-  area resized to S, flipped and, with probability `cutmix`, mixed; what is off is left out of the program.
+  area resized to S, flipped, erased in part with probability `erasing`, and mixed with probabilities `cutmix` and
+  `mixup`; what is off is left out of the program.
   """
   crop_key, flip_key, mix_key = jax.random.split(key, 3)
   box_key = jax.random.fold_in(key, 3)
@@ -85,6 +120,10 @@ def augment(key, images, targets, *, size, flip, crop_padding, crop_scale, trivi
     images = resize_boxes(images, jnp.zeros((len(images), 2)), jnp.ones((len(images), 2)), size)
   if flip:
     images = random_flip(flip_key, images)
+  if erasing:
+    images = erase_boxes(jax.random.fold_in(key, 5), images, erasing)
   if cutmix:
     images, targets = mix_boxes(mix_key, images, targets, cutmix)
+  if mixup:
+    images, targets = mix_pictures(jax.random.fold_in(key, 6), images, targets, mixup)
   return normalize(images), targets

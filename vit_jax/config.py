@@ -63,8 +63,9 @@ def check(config):
     raise BadInput(f'label_smoothing={config.label_smoothing} must be at least 0 and less than 1')
   if not 0 <= config.ema_decay < 1:
     raise BadInput(f'ema_decay={config.ema_decay} must be at least 0 and less than 1')
-  if not 0 <= config.augment.cutmix <= 1:
-    raise BadInput(f'augment.cutmix={config.augment.cutmix} must be a probability, from 0 to 1')
+  for key in ('cutmix', 'mixup', 'erasing'):
+    if not 0 <= config.augment[key] <= 1:
+      raise BadInput(f'augment.{key}={config.augment[key]} must be a probability, from 0 to 1')
   padding, size = config.augment.crop_padding, config.data.image_size
   if not 0 <= padding < size:
     raise BadInput(f'augment.crop_padding={padding} must be at least 0 and less than image_size={size}')

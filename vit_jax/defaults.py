@@ -13,10 +13,25 @@ _BY_COUNT = [
 _WARMUP, _EVAL = 1 / 20, 1 / 10
 
 
+def from_weights(config, description):
+  """Gives data.image_size, where it is None, the size of the pictures that weights were trained on: -> locked config.
+
+  `description` is that of the model with these weights, or None where the config starts from none.
+  Raises BadInput where it is needed and not there.
+  """
+  if not description and config.data.image_size is None:
+    raise BadInput('this recipe starts from weights; name a file or a run folder with --config.init=…')
+  filled = config.copy_and_resolve_references()
+  if description and config.data.image_size is None:
+    filled.data.image_size = description['preprocessing']['image_size']
+  return filled.lock()
+
+
 def fill(config, count):
   """Gives the keys that are None a value for `count` training pictures: -> (locked config, {key: chosen value}).
 
-  Raises BadInput for a key that is None and has no default here.
+  The model of a recipe that starts from weights is theirs: its variant stays None. Raises BadInput for another key that
+  is None and has no default here.
   """
   row = dict([values for start, values in _BY_COUNT if start <= count][-1])
   given = config_lib.flatten(config)
@@ -28,7 +43,7 @@ def fill(config, count):
           'eval_epochs': round_off(epochs * _EVAL)}
   # A cell of the table of variants that is None is as the table has it.
   missing = [key for key, value in given.items() if value is None and not key.startswith('model.')]
-  missing += ['model.variant'] if given['model.variant'] is None else []
+  missing += ['model.variant'] if given['model.variant'] is None and not config.init else []
   if unknown := [key for key in missing if key not in row]:
     raise BadInput(f'{unknown[0]} has no value; give it one with --config.{unknown[0]}=…')
   chosen = {key: row[key] for key in row if key in missing}

@@ -16,10 +16,12 @@ from vit_jax import evaluate
 from vit_jax import machine
 from vit_jax import optim
 from vit_jax import progress
+from vit_jax import run
 from vit_jax import sharding
 from vit_jax import step as step_lib
 from vit_jax.data import load
 from vit_jax.data import pipeline
+from vit_jax.errors import BadInput
 from vit_jax.models import flops as flops_lib
 from vit_jax.models import variants
 from vit_jax.models import vit
@@ -37,6 +39,7 @@ class Job:
   rate: Any  # step -> AdamW's learning rate
   total_steps: int
   eval_every: int  # steps
+  weights: Any = None  # what `weights.load.read` found where the config starts from; None if not yet read
   chosen: dict = dataclasses.field(default_factory=dict)  # {key: value} that the config left open
   eval_step: Any = None  # compiled when it is first needed
 
@@ -68,10 +71,35 @@ class Job:
     copy = lambda: jax.device_put(jax.tree.map(jnp.array, self.first_weights), whole)
     return state.replace(params=copy(), ema=copy())
 
+  def read_other_weights(self):
+    """Reads what the training starts from and who teaches it; raises BadInput where they do not fit."""
+    return self.config.init and self.first_weights, self.teacher
+
   @functools.cached_property
   def first_weights(self):
-    """The weights that the config starts from, read once; raises BadInput where they do not fit the model."""
-    return load_weights.load_weights(self.config.init, self.abstract_state().params)
+    """The weights that the config starts from, as the model's; raises BadInput where they do not fit it."""
+    flat, _, _ = self.weights or load_weights.read(self.config.init)
+    return load_weights.fit(flat, self.abstract_state().params, self.config.init)
+
+  @functools.cached_property
+  def teacher(self):
+    """Pictures f32[B,S,S,3] in [-1,1] -> the logits f32[B,K] of the config's teacher, or None without one.
+
+    Raises BadInput where it knows other classes, or the same in another order, or pictures of another size.
+    """
+    path = self.config.teacher
+    if not path:
+      return None
+    flat, description, _ = load_weights.read(path)
+    size, names = description['preprocessing']['image_size'], tuple(description['class_names'])
+    if names != self.data.class_names or size != self.config.data.image_size:
+      here = self.config.data.image_size
+      raise BadInput(f'teacher={path!r} was trained on pictures of {size}×{size} of {", ".join(names[:10])}; the data '
+                     f'are {here}×{here} of {", ".join(self.data.class_names[:10])}: a teacher needs the same classes, '
+                     'order and size')
+    model = run.model_from(description | {'dtype': jnp.dtype(self.model.dtype).name})
+    params = load_weights.fit(flat, variants.abstract_params(model, size), path)
+    return lambda images: model.apply({'params': params}, images, train=False)
 
   def abstract_state(self):
     """Its shapes, dtypes and shardings; nothing is computed."""
@@ -88,10 +116,13 @@ class Job:
     names = ', '.join(data.class_names[:10]) + (', …' if len(data.class_names) > 10 else '')
     params = vit.num_params(variants.abstract_params(model, size))
     flops = flops_lib.flops_per_image(model, size)
-    optimizer = f'adamw {config.optim.lr:g}'
+    optimizer = f'{"sgd" if config.optim.name == "sgd" else "adamw"} {config.optim.lr:g}'
     if config.optim.name == 'muon':
       optimizer = f'muon {config.optim.muon_lr:g} beside {optimizer}'
+    if config.optim.layer_decay < 1:
+      optimizer += f', times {config.optim.layer_decay:g} a block' if config.optim.layer_decay else ', head only'
     chosen = ', '.join(f'{key}={value}' for key, value in self.chosen.items())
+    tokens = variants.num_tokens(model, size)
     device = jax.devices()[0]
     kind = machine.processor_name() if device.platform == 'cpu' else device.device_kind
     return progress.table([
@@ -99,9 +130,10 @@ class Job:
         ('data', f'{data.name}: {", ".join(sizes)} pictures of {size}×{size}; '
                  f'{len(data.class_names)} classes: {names}'),
         *(('', note) for note in data.notes),
-        ('model', f'{config.model.variant}: {progress.number(params)} parameters, '
-                  f'{variants.num_tokens(model, size)} tokens, {progress.number(flops)}FLOP a picture, '
-                  f'{jnp.dtype(model.dtype).name}'),
+        ('model', f'{config.model.variant or config.init}: {progress.number(params)} parameters, '
+                  + (f'{tokens} tokens, ' if tokens else '')
+                  + f'{progress.number(flops)}FLOP a picture, {jnp.dtype(model.dtype).name}'),
+        *([('teacher', config.teacher)] if config.teacher else []),
         ('train', f'{self.total_steps} steps of {config.batch_size} pictures ({config.epochs:g} epochs), {optimizer}'
                   + (f'; goes on after step {start_step}' if start_step else '')),
         *([('chosen', f'by the number of pictures: {chosen}')] if chosen else []),
@@ -121,8 +153,10 @@ class Job:
         self.model, self.tx, num_classes=len(self.data.class_names), label_smoothing=config.label_smoothing,
         augment=functools.partial(
             augment.augment, size=size, flip=config.augment.flip, crop_padding=config.augment.crop_padding,
-            crop_scale=config.augment.crop_scale, trivial=config.augment.trivial, cutmix=config.augment.cutmix),
-        ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every)
+            crop_scale=config.augment.crop_scale, trivial=config.augment.trivial, cutmix=config.augment.cutmix,
+            mixup=config.augment.mixup, erasing=config.augment.erasing),
+        ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every, teacher=self.teacher,
+        head_only=config.optim.layer_decay == 0)
     whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(whole, split, whole), out_shardings=whole)
     return cpu.compile_fast(jitted, state, self.abstract_batch(config.batch_size), jax.random.key(0))
@@ -147,21 +181,35 @@ class Job:
     return evaluate.evaluate(self.eval_step, params, batches, self.mesh)
 
 
-def build_model(config, num_classes, image_size):
-  """The config's model; raises BadInput where its sizes do not fit together, or not to pictures of this size."""
+def build_model(config, description, num_classes, image_size):
+  """The config's model; raises BadInput where its sizes do not fit together, or not to pictures of this size.
+
+  Without a variant it is the model of the weights that the config starts from, which `description` describes.
+  """
   sizes = config.model.to_dict()
-  return variants.build(sizes.pop('variant'), num_classes=num_classes, image_size=image_size,
+  variant = sizes.pop('variant')
+  row = None if variant else {key: value for key, value in run.sizes(description).items() if key != 'num_classes'}
+  return variants.build(variant, row=row, num_classes=num_classes, image_size=image_size,
                         dtype=cpu.activation_dtype(config.dtype), **sizes)
 
 
-def prepare(config, cache_dir):
-  """Checks a config and makes a Job of it; raises BadInput for whatever cannot work."""
+def prepare(config, cache_dir, description=None):
+  """Checks a config and makes a Job of it; raises BadInput for whatever cannot work.
+
+  `description` is the model.json of the config's run folder, if there is one already: the weights that it started from
+  need not be there any more.
+  """
   mesh = sharding.make_mesh()
+  weights = None
+  if config.init and not description:
+    weights = load_weights.read(config.init)
+    _, description, _ = weights
+  config = defaults.from_weights(config, description)
   def check(config):
     config_lib.check(config)
     sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
     for size in {config.data.image_size, *config.augment.sizes}:
-      build_model(config, 2, size)
+      build_model(config, description, 2, size)
   check(defaults.fill(config, 1)[0])  # Before the data, which may take longer to find fault with.
   data = load.load(config.data.name, path=config.data.path, data_dir=config.data.dir, cache_dir=cache_dir,
                    classes=config.data.classes, image_size=config.data.image_size,
@@ -169,11 +217,13 @@ def prepare(config, cache_dir):
   config, chosen = defaults.fill(config, len(data.train))
   if chosen:
     check(config)
-  model = build_model(config, len(data.class_names), config.data.image_size)
+  model = build_model(config, description, len(data.class_names), config.data.image_size)
   steps = lambda epochs: round(epochs * len(data.train) / config.batch_size)
   total_steps = max(steps(config.epochs), 1)
   tx, rate = optim.make_optimizer(
       variants.abstract_params(model, config.data.image_size), name=config.optim.name, peak_lr=config.optim.lr,
       muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay,
-      warmup_steps=steps(config.optim.warmup_epochs), total_steps=total_steps, grad_clip=config.optim.grad_clip)
-  return Job(config, data, model, mesh, tx, rate, total_steps, max(steps(config.eval_epochs), 1), chosen)
+      warmup_steps=steps(config.optim.warmup_epochs), total_steps=total_steps, grad_clip=config.optim.grad_clip,
+      layer_decay=config.optim.layer_decay)
+  return Job(config, data, model, mesh, tx, rate, total_steps, max(steps(config.eval_epochs), 1), weights,
+             chosen)

@@ -26,7 +26,7 @@ from vit_jax import checkpoint
 from vit_jax import config as config_lib
 from vit_jax import machine
 from vit_jax.errors import BadInput
-from vit_jax.models import vit
+from vit_jax.models import variants
 
 PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
             'tensorflow-cpu', 'tensorflow-datasets', 'ml-collections')
@@ -173,8 +173,12 @@ def describe_model(model, class_names, image_size):
           'preprocessing': {'image_size': image_size, 'resize': 'middle square, bicubic', 'range': [-1, 1]}}
 
 
+def sizes(description):
+  """The fields of the model that `describe_model` described."""
+  return {key: tuple(value) if isinstance(value, list) else value for key, value in description['sizes'].items()}
+
+
 def model_from(description):
-  """The VisionTransformer that `describe_model` described."""
-  sizes = {key: tuple(value) if isinstance(value, list) else value
-           for key, value in description['sizes'].items()}
-  return vit.VisionTransformer(**sizes, dtype=jnp.dtype(description['dtype']))
+  """That model."""
+  fields = sizes(description)
+  return variants.make(fields, num_classes=fields.pop('num_classes'), dtype=jnp.dtype(description['dtype']))

@@ -29,14 +29,20 @@ def create_state(model, tx, key, image_size):
                     bad_step=jnp.zeros((), jnp.int32))
 
 
-def make_train_step(model, tx, *, augment, num_classes, label_smoothing, ema_decay, accum_steps, log_every):
+def make_train_step(model, tx, *, augment, num_classes, label_smoothing, ema_decay, accum_steps, log_every,
+                    teacher=None, head_only=False):
   """Returns train_step(state, batch, key) -> state, metrics: one update from {'image': u8[B,S,S,3], 'label': i32[B]}.
 
   `augment` makes pictures f32[B,S',S',3] in [-1,1] and targets of a key, the batch's pictures and targets f32[B,K].
+  A `teacher`, f32[B,S',S',3] -> logits f32[B,K], sees the same augmented pictures, and what it answers takes the
+  place of the labels (Beyer et al. 2022, "consistent teaching"). With `head_only` no gradient is computed below the
+  head.
   Metrics are means over the steps since the last multiple of `log_every`: 'loss' (nats), 'accuracy' (0–1, on
   the augmented pictures), 'grad_norm'; and 'bad_step', see TrainState.
   """
   def loss_fn(params, images, targets, labels, key):
+    if head_only:
+      params = jax.lax.stop_gradient(params) | {'head': params['head']}
     logits = model.apply({'params': params}, images, train=True, rngs={'dropout': key})
     accuracy = jnp.mean(logits.argmax(-1) == labels)
     return losses.cross_entropy(logits, targets).mean(), accuracy
@@ -60,6 +66,8 @@ def make_train_step(model, tx, *, augment, num_classes, label_smoothing, ema_dec
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
     targets = losses.smooth_labels(batch['label'], num_classes, label_smoothing)
     images, targets = augment(augment_key, batch['image'], targets)
+    if teacher:
+      targets = jax.nn.softmax(teacher(images))
     out = gradients(state.params, dropout_key, images, targets, batch['label'])
     updates, opt_state = tx.update(out['grads'], state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -45,10 +45,11 @@ def train(config, workdir, *, recipe, cache_dir, country=''):
   if folder.result_path.exists():
     print(f'this run is finished already: {folder.path}')
     return folder.read_json('result.json')
-  job = job_lib.prepare(config, cache_dir)
-  if config.init and not folder.path.exists():  # Before the folder is made, that there be none where they do not fit.
-    _ = job.first_weights
-  folder.create(config, run.describe_model(job.model, job.data.class_names, config.data.image_size),
+  exists = (folder.path / 'model.json').exists()
+  job = job_lib.prepare(config, cache_dir, folder.read_json('model.json') if exists else None)
+  if not exists:  # Before the folder is made, that there be none where other weights do not fit.
+    job.read_other_weights()
+  folder.create(config, run.describe_model(job.model, job.data.class_names, job.config.data.image_size),
                 job.describe_data())
   with contextlib.closing(folder.checkpoints(config.keep)) as manager, contextlib.closing(energy.Meter()) as meter:
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
@@ -151,21 +152,3 @@ def finish(job, state, clock, last_line, country):
       'dtype': jnp.dtype(job.model.dtype).name,
       'weights_sha256': checkpoint.digest(state.ema),
   }
-
-
-def evaluate_run(workdir, *, cache_dir):
-  """Evaluates the newest weights of a run on its test part -> {'test_accuracy', …} as in result.json.
-
-  Raises BadInput where `workdir` holds no run or no whole checkpoint.
-  """
-  folder = run.RunFolder(workdir)
-  job = job_lib.prepare(folder.config(), cache_dir)
-  folder.check_data(job.describe_data())
-  with contextlib.closing(folder.checkpoints()) as manager:
-    state, step = checkpoint.restore_latest(manager, job.abstract_state())
-  if state is None:
-    raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
-  print(f'weights of step {step} of {job.total_steps}' + (
-      '' if step == job.total_steps else '; the run is not finished, and the test part must not choose anything'))
-  test = job.evaluate(state.ema, job.data.test)
-  return {f'test_{name}': value for name, value in test.items()}

@@ -51,9 +51,9 @@ def main():
     raise BadInput('nothing to evaluate; name a run folder with --workdir=…')
   command.start_jax()
   if _EVALUATE.value:
-    from vit_jax import progress
-    from vit_jax import train as train_lib
-    print(progress.describe_result(train_lib.evaluate_run(_WORKDIR.value, cache_dir=command.cache_dir())))
+    from vit_jax import assess
+    print(assess.describe(assess.assess(_WORKDIR.value, cache_dir=command.cache_dir())))
+    print(f'more, in numbers: {_WORKDIR.value}/evaluation.json')
     return 0
   recipe = command.recipe_name()
   return train(config, recipe, _WORKDIR.value or os.path.join('runs', f'{recipe}-seed{config.seed}'))

@@ -1,36 +1,117 @@
-"""Writes the weights of a run to one file, to be kept, sent and started from.
+"""Writes the weights of a run for others: one file, a folder of timm's or Hugging Face's, or a program.
 
   python -m vit_jax.export runs/tiny_imagenet-seed0 tiny.safetensors
-      the newest checkpoint, in float32 (--dtype=bfloat16 takes half the room)
+      the newest checkpoint, in float32 (--dtype=bfloat16 takes half the room); a training starts from it with
+      --config.init=tiny.safetensors, and vit_jax.predict answers with it
 
-  python -m vit_jax.main --config=configs/cifar_catdog.py --config.init=tiny.safetensors …
-      trains on from there
+  python -m vit_jax.export runs/my_vit vit.npz
+      the same in the form of the published ViT files
+
+  python -m vit_jax.export runs/my_vit FOLDER --format=huggingface
+      for transformers: ViTForImageClassification.from_pretrained(FOLDER)
+
+  python -m vit_jax.export runs/my_vit FOLDER --format=timm
+      for timm: create_model('local-dir:FOLDER', pretrained=True)
+
+  python -m vit_jax.export runs/my_vit vit.stablehlo
+      weights and preprocessing in one program, pixels to probabilities, which jax runs without vit_jax
+
+Besides a run it takes all that --config.init takes: files of others, too, and shipped weights by name.
 """
+import json
+import os
 import pathlib
 
 from absl import flags
 
+from vit_jax import atomic
 from vit_jax import command
 from vit_jax.errors import BadInput
 
-_DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Type of the numbers in the file.')
+ENDINGS = {'.safetensors': 'vit_jax', '.npz': 'npz', '.stablehlo': 'stablehlo'}
+_FORMAT = flags.DEFINE_enum('format', None, [*ENDINGS.values(), 'timm', 'huggingface'],
+                            'Whose form the weights get; by default what the ending of the file says.')
+_DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Type of the numbers in a .safetensors file.')
 _ABOUT = flags.DEFINE_string('about', '', 'A line on what the weights are; by default their step and folder.')
 
 
+def check_place(name):
+  """The format, and the place to write to; raises BadInput where it does not fit the format, or is taken."""
+  out = pathlib.Path(name).expanduser()
+  kind = _FORMAT.value or ENDINGS.get(out.suffix)
+  if not kind:
+    raise BadInput(f'{name} must be a file ending in {", ".join(ENDINGS)}, or a folder with --format=timm or '
+                   '--format=huggingface')
+  endings = [ending for ending, value in ENDINGS.items() if value == kind]
+  if endings and (out.suffix not in endings or out.is_dir()):
+    raise BadInput(f'{name} must be a file ending in {endings[0]} for --format={kind}')
+  if not endings and out.exists():
+    raise BadInput(f'{name} exists already; name a new folder')
+  if not out.absolute().parent.is_dir():
+    raise BadInput(f'{name} must be in a folder that exists')
+  return kind, out
+
+
+def write_folder(out, named, **objects):
+  """Writes model.safetensors and JSON files into a new folder, which is there whole or not at all."""
+  from safetensors import numpy as safetensors
+
+  with atomic.replacing(out) as partial:
+    partial.mkdir()
+    safetensors.save_file(named, partial / 'model.safetensors', {'format': 'pt'})
+    for name, value in objects.items():
+      (partial / f'{name}.json').write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def write_program(out, model, flat, description):
+  """Writes the program, and beside it a JSON file with its classes and how it is run."""
+  from flax import traverse_util
+  import jax.numpy as jnp
+
+  from vit_jax.weights import program
+
+  params = traverse_util.unflatten_dict({name: jnp.asarray(leaf) for name, leaf in flat.items()}, sep='/')
+  size = description['preprocessing']['image_size']
+  data = program.serialise(model, params, size)
+  with atomic.replacing(out) as partial:
+    partial.write_bytes(data)
+  atomic.write(out.with_name(out.name + '.json'), json.dumps({
+      'class_names': description['class_names'], 'preprocessing': description['preprocessing'],
+      'takes': f'uint8 pictures [N, {size}, {size}, 3]', 'gives': f'float32 probabilities [N, {model.num_classes}]',
+      'run': f"jax.export.deserialize(bytearray(open({out.name!r}, 'rb').read())).call(pictures)"}, indent=2) + '\n')
+
+
 def main(arguments):
-  """The command: a run and a file; -> the exit status."""
+  """The command: weights and a place to write to; -> the exit status."""
   if len(arguments) != 2:
     raise BadInput('name a run folder and the file to write, e.g. runs/digits-seed0 digits.safetensors, or see --help')
-  workdir, out = arguments[0], pathlib.Path(arguments[1]).expanduser()
-  if out.suffix != '.safetensors' or not out.parent.is_dir():
-    raise BadInput(f'{arguments[1]} must be a file ending in .safetensors in a folder that exists')
+  kind, out = check_place(arguments[1])
   command.start_jax()
+  import numpy as np
+
+  from vit_jax import run
   from vit_jax.weights import files
   from vit_jax.weights import load
+  from vit_jax.weights import outward
 
-  flat, model, about = load.read_run(pathlib.Path(workdir).expanduser())
-  files.save(out, flat, model, _ABOUT.value or about, _DTYPE.value)
-  print(f'{about} -> {out}, {out.stat().st_size / 1e6:.1f} MB')
+  flat, description, about = load.read(arguments[0])
+  model = run.model_from(description | {'dtype': 'float32'})
+  names, size = description['class_names'], description['preprocessing']['image_size']
+  if kind == 'vit_jax':
+    files.save(out, flat, description, _ABOUT.value or about, _DTYPE.value)
+  elif kind == 'npz':
+    with atomic.replacing(out) as partial, partial.open('wb') as file:
+      np.savez(file, **flat)
+  elif kind == 'stablehlo':
+    write_program(out, model, flat, description)
+  elif kind == 'timm':
+    named, config = outward.to_timm(flat, model, names, size)
+    write_folder(out, named, config=config)
+  else:
+    named, config, preprocessor = outward.to_huggingface(flat, model, names, size)
+    write_folder(out, named, config=config, preprocessor_config=preprocessor)
+  written = sum(os.path.getsize(path) for path in ([out] if out.is_file() else out.iterdir()))
+  print(f'{about} -> {out}, {written / 1e6:.1f} MB')
   return 0
 
 

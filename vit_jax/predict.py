@@ -6,6 +6,9 @@
   python -m vit_jax.predict weights.safetensors - < cat.jpg
       weights that vit_jax.export wrote, and a picture from the standard input
 
+  python -m vit_jax.predict --pretrained=tiny_imagenet cat.jpg
+      weights that come with vit_jax; every argument is a picture then
+
 Any format that Pillow opens; of each picture the middle square is looked at. What cannot be read is listed, the rest
 is answered, and the exit status is then 1. A model knows its classes and nothing else: it names one of them for any
 picture, and its probabilities only mean something for pictures like those it was trained on.
@@ -26,6 +29,7 @@ from vit_jax.errors import BadInput
 _TOP = flags.DEFINE_integer('top', 3, 'How many classes are shown of each picture.', lower_bound=1)
 _JSON = flags.DEFINE_boolean('json', False, 'One JSON object a line: {"file", "top": [{"class", "probability"}, …]}.')
 _CSV = flags.DEFINE_boolean('csv', False, 'Comma-separated: file, class 1, probability 1, class 2, …')
+_PRETRAINED = flags.DEFINE_string('pretrained', '', 'Weights, where they are not the first argument.')
 flags.declare_key_flag('cache_dir')
 
 
@@ -115,16 +119,17 @@ class Writer:
 
 def main(arguments):
   """The command: the weights, then pictures; -> 0, or 1 where a picture could not be read."""
-  if len(arguments) < 2:
+  weights, *names = [_PRETRAINED.value, *arguments] if _PRETRAINED.value else arguments or ['']
+  if not names:
     raise BadInput('name the weights (a run folder, a .safetensors file, or shipped ones) and then pictures, or see '
                    '--help')
   if _JSON.value and _CSV.value:
     raise BadInput('--json and --csv are two formats; give one of them')
-  files = find(arguments[1:])
+  files = find(names)
   command.start_jax()
   from vit_jax import predictor as predictor_lib
 
-  predictor = predictor_lib.Predictor.load(arguments[0])
+  predictor = predictor_lib.Predictor.load(weights)
   writer = Writer(predictor.class_names, _TOP.value, min(max((len(name) for name, _ in files), default=0), 60))
   unreadable = answered = 0
   for name, probabilities, why in answers(predictor, files):
@@ -135,7 +140,7 @@ def main(arguments):
       answered += 1
       writer.write(name, probabilities)
   if not answered and not unreadable:
-    raise BadInput(f'there is no picture in {", ".join(arguments[1:])}')
+    raise BadInput(f'there is no picture in {", ".join(names)}')
   return 1 if unreadable else 0
 
 

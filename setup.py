@@ -16,7 +16,7 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*', 'configs']),
-    package_data={'vit_jax': ['*.html', 'pretrained/*.safetensors'], 'vit_jax.data': ['*.txt', '*.tsv']},
+    package_data={'vit_jax': ['*.html', 'pretrained/*'], 'vit_jax.data': ['*.txt', '*.tsv']},
     install_requires=[
         'jax>=0.10',  # arrays, gradients, jit
         'flax>=0.12',  # Linen modules
@@ -36,7 +36,7 @@ setuptools.setup(
         'pillow>=11.2',  # reads the pictures of a folder, whatever their format
         'imagehash>=4.3',  # finds near-duplicates, so that the test part holds no picture of train
         'scipy>=1.12',  # lays near-duplicates one over the other; imagehash needs it too
-        'safetensors>=0.5',  # weights as one file that runs no code
+        'safetensors>=0.8',  # weights as one file that runs no code; this version reads bfloat16 into numpy
         'jinja2>=3.1',  # the page that inspect_data writes, with every name escaped
     ],
     extras_require={

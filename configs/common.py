@@ -50,7 +50,8 @@ def get_config():
   model.num_heads = config_dict.placeholder(int)
   # Hidden features of a block's MLP.
   model.mlp_dim = config_dict.placeholder(int)
-  # What the head reads: the 'token' of the paper, or 'gap', the mean over all tokens.
+  # What the head reads: the 'token' of the paper, 'gap', the mean over all patches, or 'distilled', DeiT's two tokens
+  # with a head each; others are in vit_jax/models/vit.py.
   model.classifier = config_dict.placeholder(str)
   # 'learned' positions, or fixed 2-D sine-cosine ones: 'sincos2d'.
   model.posemb = config_dict.placeholder(str)

@@ -8,6 +8,7 @@ import numpy as np
 
 from vit_jax import augment
 from vit_jax import run
+from vit_jax.errors import BadInput
 from vit_jax.weights import load
 
 # Pictures that are answered in one piece; fewer are padded, so that one program answers all.
@@ -30,6 +31,8 @@ class Predictor:
     It computes in float32 whatever it was trained in, so that all machines give the same answer.
     """
     flat, description, about = load.read(path)
+    if not description or not description['class_names']:
+      raise BadInput(f'{path} has no head, so it names no classes; train one with --config.init={path}')
     model = run.model_from(description | {'dtype': 'float32'})
     size = description['preprocessing']['image_size']
     like = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), train=False))['params']

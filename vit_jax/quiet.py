@@ -25,7 +25,7 @@ def silence():
 
 
 # The modules whose warnings are ours, and so written for a person to read.
-OURS = ('checkpoint', 'cpu', 'tfds_sets', 'train', 'main')
+OURS = ('checkpoint', 'cpu', 'tfds_sets', 'train', 'main', 'load')
 
 
 @functools.cache

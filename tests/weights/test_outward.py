@@ -98,6 +98,7 @@ def test_the_other_program_computes_the_same(form, name, tmp_path):
     ('huggingface', variants.build('resnet-small', num_classes=3), 'no model with convolutions'),
     ('timm', variants.make(SIZES | {'representation_size': 4}, num_classes=3, dtype=jnp.float32), 'pre_logits'),
     ('timm', variants.make(SIZES | {'classifier': 'token+dist'}, num_classes=3, dtype=jnp.float32), 'timm has no'),
+    ('timm', variants.make(SIZES | {'norm_eps': 1e-12}, num_classes=3, dtype=jnp.float32), 'an ε of 1e-6'),
     ('huggingface', variants.make(SIZES | {'classifier': 'gap'}, num_classes=3, dtype=jnp.float32),
      "no ViT with model.classifier='gap'"),
 ])

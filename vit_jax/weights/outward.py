@@ -63,6 +63,8 @@ def with_table(flat, model, image_size):
 def to_timm(flat, model, class_names, image_size):
   """-> ({timm's name: array}, config.json), for `timm.create_model('local-dir:FOLDER')`; raises BadInput."""
   check(model)
+  if model.norm_eps != 1e-6:
+    raise BadInput(f"timm's LayerNorms have an ε of 1e-6, not {model.norm_eps:g}; --format=huggingface holds it")
   named = to_theirs(with_table(flat, model, image_size), timm.TABLE)
   if model.pool_first:
     named = {re.sub(r'^norm\.', 'fc_norm.', name): leaf for name, leaf in named.items()}

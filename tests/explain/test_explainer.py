@@ -13,7 +13,7 @@ from vit_jax.weights import files
 
 NAMES = ('cat', 'dog', 'eel')
 SIZE = 8
-COUNT = explainer.BATCH + 3  # More than one batch, the last of them padded.
+COUNT = explainer.ANSWERED + 3  # More than one batch, the last of them padded.
 
 
 def save(path, model):

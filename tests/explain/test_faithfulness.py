@@ -72,9 +72,14 @@ def test_the_map_that_knows_the_evidence_beats_chance_and_a_wrong_one_loses():
   images = rng.integers(0, 256, (40, 16, 16, 3), np.uint8)
   images[:, 4:8, 8:12] = 255
   right = evidence_maps(40, rng)
-  found = faithfulness.measure(brightness((slice(4, 8), slice(8, 12))), images, {'right': right, 'wrong': -right},
-                               np.ones(40, int), num_random=3)
+  answer = brightness((slice(4, 8), slice(8, 12)))
+  found, traced = faithfulness.measure(answer, images, {'right': right, 'wrong': -right}, np.ones(40, int),
+                                       num_random=3)
   assert found.keys() == set(itertools.product(('right', 'wrong'), ('deletion', 'insertion')))
+  assert traced.keys() == set(itertools.product(('right', 'wrong', 'chance'), ('deletion', 'insertion')))
+  for name, kind in found:
+    assert found[name, kind].area == pytest.approx(faithfulness.areas(traced[name, kind]).mean())
+    assert found[name, kind].reference == pytest.approx(faithfulness.areas(traced['chance', kind]).mean(), rel=1e-5)
   for kind in ('deletion', 'insertion'):
     right, wrong = found['right', kind], found['wrong', kind]
     assert right.gain > 4 * right.standard_error > 0 and right.p_value < 1e-6 and right.better > .9
@@ -86,12 +91,12 @@ def test_the_map_that_knows_the_evidence_beats_chance_and_a_wrong_one_loses():
 def test_chance_is_not_better_than_chance():
   rng = np.random.default_rng(1)
   images = np.full((60, 16, 16, 3), 255, np.uint8)
-  maps = {'chance': faithfulness.random_maps(rng, (60, 4, 4))}
-  found = faithfulness.measure(brightness((slice(0, 4), slice(0, 4))), images, maps, np.ones(60, int))
-  deletion = found['chance', 'deletion']
+  maps = {'guess': faithfulness.random_maps(rng, (60, 4, 4))}
+  found, _ = faithfulness.measure(brightness((slice(0, 4), slice(0, 4))), images, maps, np.ones(60, int))
+  deletion = found['guess', 'deletion']
   assert abs(deletion.gain) < 3 * deletion.standard_error and deletion.p_value > .01 and .3 < deletion.better < .7
   # A blurred white picture is white: there is nothing to insert, and nothing to be found.
-  assert (found['chance', 'insertion'].gain, found['chance', 'insertion'].p_value) == (0, 1)
+  assert (found['guess', 'insertion'].gain, found['guess', 'insertion'].p_value) == (0, 1)
 
 
 def test_occlusion_finds_the_one_patch_that_counts():
@@ -155,5 +160,6 @@ def test_a_vits_relevance_finds_the_patch_that_it_looks_for():
   look = seer.look(images, classes[:, None])
   for maps in (look.relevance[:, 0], look.rollout):
     assert [np.unravel_index(one.argmax(), (4, 4)) for one in maps] == places
-  found = faithfulness.measure(seer.probabilities, images, {'relevance': look.relevance[:, 0]}, classes, num_random=2)
+  maps = {'relevance': look.relevance[:, 0]}
+  found, _ = faithfulness.measure(seer.probabilities, images, maps, classes, num_random=2)
   assert all(one.gain > 4 * one.standard_error and one.better > .8 for one in found.values()), found

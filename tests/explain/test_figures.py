@@ -76,6 +76,12 @@ def test_even_attention_has_the_mean_distance_of_two_patches():
   assert figures.even_distance(linear(), (1, 2)) == pytest.approx(2)  # 0, 4, 4, 0 pixels.
 
 
+def test_tiles_by_hand():
+  sheet = figures.tile(np.arange(3.)[:, None, None], 2, 9)
+  np.testing.assert_array_equal(sheet, [[9, 9, 9, 9, 9], [9, 0, 9, 1, 9], [9, 9, 9, 9, 9], [9, 2, 9, 9, 9],
+                                        [9, 9, 9, 9, 9]])
+
+
 def picture(figure):
   """A matplotlib Figure as pixels."""
   file = io.BytesIO()
@@ -90,7 +96,10 @@ def test_figures_are_drawn(model):
   mean = np.random.default_rng(0).dirichlet(np.ones(9), (2, 2, 9)).astype(np.float32)
   figure = figures.figure_7(seer, mean)
   left, centre, right = figure.subfigs
-  assert len(centre.axes) == 9 + 1 and 'similarity' in centre.get_suptitle()  # And the colours' scale.
+  shown = centre.axes[0].images[0].get_array()
+  similar = figures.similarity(figures.positions(model, seer.params, (3, 3)), (3, 3))
+  np.testing.assert_allclose(shown[1:4, 9:12], similar[0, 2], atol=1e-6)  # The tile at the top right.
+  assert 'similarity' in centre.get_suptitle()
   assert 'First layer' in left.get_suptitle()
   points = np.concatenate([line.get_ydata() for line in right.axes[0].lines[:2]]).reshape(2, 2).T
   np.testing.assert_allclose(points, seer.distances(mean))

@@ -42,7 +42,7 @@ def test_the_picture_shows_through():
 
 def test_an_even_map_shows_nothing_and_large_maps_are_scaled():
   np.testing.assert_array_equal(overlay.scale(np.full((2, 2), .1)), np.zeros((2, 2)))
-  np.testing.assert_array_equal(overlay.scale(np.float32(.1) + np.float32([[0, 1e-9]])), np.zeros((1, 2)))
+  np.testing.assert_array_equal(overlay.scale(np.float32(.1) + np.float32([[0, 1e-8]])), np.zeros((1, 2)))
   np.testing.assert_allclose(overlay.scale([[1e-30, 3e-30]]), [[0, 1]])
   np.testing.assert_allclose(overlay.scale([[-2, 0, 2]]), [[0, .5, 1]])
 
@@ -68,6 +68,7 @@ def test_a_sheet_has_pictures_in_their_places_and_captions_below():
                                   side=40, gap=4, text=10))
   assert page.shape == (4 + 2 * (40 + 10 + 8), 4 + 2 * 44, 3)
   assert tuple(page[20, 20]) == (255, 0, 0) and tuple(page[20, 70]) == (0, 0, 255)
+  assert tuple(page[4 + 58, 20]) == (0, 0, 255) and tuple(page[4 + 57, 20]) == (255, 255, 255)
   assert tuple(page[4 + 58 + 20, 20]) == (0, 0, 255) and tuple(page[4 + 58 + 20, 70]) == (255, 255, 255)
   under = page[46:60]
   assert under[:, 4:44].min() < 100 and under[:, 48:88].min() < 100 and under[:, 88:].min() == 255

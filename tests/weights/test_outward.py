@@ -107,6 +107,7 @@ def test_what_has_no_place_there(form, model, message):
     (outward.to_timm if form == 'timm' else outward.to_huggingface)({}, model, NAMES, SIZE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('changes', [{}, {'classifier': 'gap', 'posemb': 'sincos2d', 'stem': 'conv', 'patch_size': 2,
                                           'stem_channels': (8,), 'conv_positions': True}])
 def test_a_program_answers_any_number_of_pictures(changes):
@@ -131,6 +132,7 @@ def command(*arguments):
                         check=False)
 
 
+@pytest.mark.slow
 def test_the_command_writes_each_form(weights, tmp_path):
   _, params, flat = make()
   for name, more in [('a.npz', ()), ('folder', ('--format=timm',)), ('a.stablehlo', ())]:

@@ -76,7 +76,8 @@ def judge(answerer, data, folder):
     temperature = metrics.fit_temperature(answerer.logits(data.validation), data.validation.labels)
   accuracy = lambda scores, labels: float((scores.argmax(-1) == labels).mean())
   worse = {}
-  few = test.take(np.unique(np.linspace(0, len(test) - 1, CORRUPTED).astype(int)))
+  spaced = np.unique(np.linspace(0, len(test) - 1, CORRUPTED).astype(int))
+  few = test.take(spaced)
   kinds = [(kind, strength) for kind, strengths in corruptions.STRENGTHS.items() for strength in strengths]
   for kind, strength in progress.track(kinds, total=len(kinds), desc='corruptions', unit='kinds'):
     scores = answerer.logits(few, change=lambda images: corruptions.corrupt(images, kind, strength))  # noqa: B023
@@ -87,7 +88,7 @@ def judge(answerer, data, folder):
       'test': metrics.summary(logits, labels), 'temperature': temperature,
       'calibrated': metrics.summary(logits, labels, temperature), 'mirrored': accuracy(mirrored, labels),
       'both_views': accuracy(metrics.softmax(logits) + metrics.softmax(mirrored), labels),
-      'corrupted_count': len(few), 'uncorrupted': accuracy(answerer.logits(few), few.labels), 'corruptions': worse,
+      'corrupted_count': len(few), 'uncorrupted': accuracy(logits[spaced], few.labels), 'corruptions': worse,
   }
 
 

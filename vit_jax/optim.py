@@ -122,6 +122,7 @@ def make_optimizer(params, *, name, peak_lr, muon_lr, weight_decay, warmup_steps
   elif name == 'sgd':
     tx = optax.chain(optax.add_decayed_weights(weight_decay, decay_mask), optax.sgd(rate, momentum=0.9))
   clip = optax.clip_by_global_norm(grad_clip) if grad_clip else optax.identity()
-  rates = layer_rates(params, layer_decay)
-  scale = optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, rates))
-  return optax.chain(clip, tx, *([scale] if layer_decay < 1 else [])), rate
+  if layer_decay < 1:
+    rates = layer_rates(params, layer_decay)
+    tx = optax.chain(tx, optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, rates)))
+  return optax.chain(clip, tx), rate

@@ -1,0 +1,26 @@
+"""CIFAR-10's ten classes, from the Tiny ImageNet weights that come with vit_jax: an hour of two cores.
+
+    python -m vit_jax.main --config=configs/cifar10_from_tiny.py
+
+For weights that know small pictures of animals and vehicles, to start from (finetune_small.py). Training pictures that
+are nearly the same as a test picture of CIFAR-10 or of Tiny ImageNet are left out.
+"""
+from configs import finetune_small
+
+
+def get_config():
+  """All layers learn, at half of the rates from scratch, with crops of other sizes and CutMix."""
+  config = finetune_small.get_config()
+  config.init = 'tiny_imagenet'
+  config.data.classes = ()
+  config.data.val_fraction = 0.02
+  config.data.clear_of = ('cifar10', 'tiny_imagenet')
+  config.epochs = 12.0
+  config.eval_epochs = 1.0
+  config.ema_decay = 0.998
+  config.optim.lr = 1.5e-3
+  config.optim.muon_lr = 0.01
+  config.augment.crop_padding = 0
+  config.augment.crop_scale = 0.5
+  config.augment.cutmix = 0.25
+  return config

@@ -177,16 +177,25 @@ def test_sgd_is_momentum_written_out():
 
 
 def test_rates_fall_from_block_to_block():
-  model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=3, hidden_size=8, num_heads=2, mlp_dim=32)
+  model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=3, hidden_size=8, num_heads=2, mlp_dim=32,
+                         representation_size=8)
   params = variants.abstract_params(model, 8)
   found = flat(optim.layer_rates(params, 0.5))
-  want = {'head/bias': 1, 'Transformer/encoder_norm/scale': 1 / 2, 'embedding/kernel': 1 / 16, 'cls': 1 / 16,
-          'Transformer/posembed_input/pos_embedding': 1 / 16} | {
+  want = {'head/bias': 1, 'pre_logits/kernel': 1 / 2, 'Transformer/encoder_norm/scale': 1 / 2, 'embedding/kernel': 1 / 16,
+          'cls': 1 / 16, 'Transformer/posembed_input/pos_embedding': 1 / 16} | {
               f'Transformer/encoderblock_{i}/LayerNorm_0/scale': 2.0 ** (i - 3) for i in range(3)}
   assert {name: found[name] for name in want} == want
   assert set(found.values()) == {1, 1 / 2, 1 / 4, 1 / 8, 1 / 16}
   with pytest.raises(BadInput, match='this model has no encoder blocks'):
     optim.layer_rates(variants.abstract_params(variants.build('resnet-small', num_classes=3), 32), 0.5)
+
+
+def test_both_heads_of_deit_have_the_heads_rate():
+  model = variants.build('ViT-Ti_16', num_classes=3, patch_size=4, num_layers=1, hidden_size=8, num_heads=2, mlp_dim=32,
+                         classifier='distilled')
+  found = flat(optim.layer_rates(variants.abstract_params(model, 8), 0.0))
+  assert {name for name, rate in found.items() if rate} == {
+      'head/kernel', 'head/bias', 'head_dist/kernel', 'head_dist/bias'}
 
 
 @pytest.mark.parametrize('name', ['adamw', 'muon', 'sgd'])

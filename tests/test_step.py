@@ -99,6 +99,15 @@ def test_the_head_alone_learns_what_it_learns_in_company(model, batches):
   assert_close(states[2].params['head'], jax.tree.map(lambda p, g: p - 0.5 * g, states[1].params, grads)['head'])
 
 
+def test_of_two_heads_both_learn_alone(batches):
+  model = variants.build('small-digits', num_classes=10, image_size=8, hidden_size=16, mlp_dim=32, num_layers=1,
+                         classifier='distilled', representation_size=8)
+  states, _ = run_steps(model, optax.sgd(0.5), batches[:2], head_only=True)
+  moved = {name for name, leaf in states[2].params.items()
+           if any(jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), leaf, states[0].params[name])))}
+  assert moved == {'head', 'head_dist'}
+
+
 def test_first_loss_is_ln_k(model, batches):
   _, metrics = run_steps(model, optax.sgd(0.5), batches[:1])
   assert metrics[0]['loss'] == pytest.approx(np.log(10), rel=1e-6)

@@ -9,6 +9,7 @@ from optax import contrib
 
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
+from vit_jax.models import vit
 
 # What weight decay leaves alone, by the last name of its path: pulling these towards zero regularises
 # nothing. `pos_embedding` and `cls` are inputs rather than weights.
@@ -80,7 +81,7 @@ def muon(params, learning_rate, weight_decay, adamw):
 def layer_rates(params, decay):
   """Each parameter's share of the learning rate: decay to the number of blocks from it to the head, itself included.
 
-  The head has 1 and the last block `decay`, as has the norm after it; stem, class token and positions have the least
+  The heads have 1 and the last block `decay`, as have norm and `pre_logits` after it; stem, class token and positions have the least
   (Clark et al. 2020, section 3.5; Bao et al. 2021). Raises BadInput where there are no encoder blocks.
   """
   blocks = {name: int(name.removeprefix('encoderblock_')) for name in params.get('Transformer', {})
@@ -88,8 +89,10 @@ def layer_rates(params, decay):
   if not blocks and decay < 1:
     raise BadInput(f'optim.layer_decay={decay} is for ViTs: this model has no encoder blocks; leave it at 1')
   def share(path, _):
-    if path[0] in ('head', 'pre_logits'):
+    if path[0] in vit.HEADS:
       return 1.0
+    if path[0] == 'pre_logits':
+      return decay
     if path[0] != 'Transformer' or path[1] == 'posembed_input':
       return decay ** (len(blocks) + 1)
     return decay ** (len(blocks) - blocks.get(path[1], len(blocks) - 1))

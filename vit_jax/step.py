@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from vit_jax import losses
+from vit_jax.models import vit
 
 
 class TrainState(struct.PyTreeNode):
@@ -36,13 +37,13 @@ def make_train_step(model, tx, *, augment, num_classes, label_smoothing, ema_dec
   `augment` makes pictures f32[B,S',S',3] in [-1,1] and targets of a key, the batch's pictures and targets f32[B,K].
   A `teacher`, f32[B,S',S',3] -> logits f32[B,K], sees the same augmented pictures, and what it answers takes the
   place of the labels (Beyer et al. 2022, "consistent teaching"). With `head_only` no gradient is computed below the
-  head.
+  head, or DeiT's two.
   Metrics are means over the steps since the last multiple of `log_every`: 'loss' (nats), 'accuracy' (0–1, on
   the augmented pictures), 'grad_norm'; and 'bad_step', see TrainState.
   """
   def loss_fn(params, images, targets, labels, key):
     if head_only:
-      params = jax.lax.stop_gradient(params) | {'head': params['head']}
+      params = jax.lax.stop_gradient(params) | {name: params[name] for name in vit.HEADS if name in params}
     logits = model.apply({'params': params}, images, train=True, rngs={'dropout': key})
     accuracy = jnp.mean(logits.argmax(-1) == labels)
     return losses.cross_entropy(logits, targets).mean(), accuracy

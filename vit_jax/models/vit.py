@@ -24,6 +24,8 @@ CLASSIFIERS = {
     'gap+token': (('cls',), 'mean'),
     'token+dist': (('cls', 'dist'), 'cls'),
 }
+# What a model for other classes has anew, and what learns where the head learns alone.
+HEADS = ('head', 'head_dist')
 
 
 class SelfAttention(nn.Module):

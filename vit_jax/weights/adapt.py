@@ -2,10 +2,9 @@
 import jax
 import numpy as np
 
+from vit_jax.models import vit
 from vit_jax.weights import positions
 from vit_jax.weights import sizes
-
-HEADS = ('head', 'head_dist')
 
 
 def to_model(flat, wanted, method='bilinear'):
@@ -19,9 +18,9 @@ def to_model(flat, wanted, method='bilinear'):
   flat = dict(flat)
   has_pre_logits = lambda names: any(name.startswith('pre_logits/') for name in names)
   if has_pre_logits(flat) and not has_pre_logits(wanted):
-    flat = {name: leaf for name, leaf in flat.items() if name.split('/')[0] not in ('pre_logits', *HEADS)}
+    flat = {name: leaf for name, leaf in flat.items() if name.split('/')[0] not in ('pre_logits', *vit.HEADS)}
   change_class_token(flat, wanted)
-  for head in HEADS:
+  for head in vit.HEADS:
     change_head(flat, wanted, head)
   there, here = flat.get(sizes.POSITIONS), wanted.get(sizes.POSITIONS)
   if np.ndim(there) == 3 and here is not None and there.shape[0] == 1 and there.shape[2] == here.shape[2]:

@@ -181,8 +181,8 @@ def test_rates_fall_from_block_to_block():
                          representation_size=8)
   params = variants.abstract_params(model, 8)
   found = flat(optim.layer_rates(params, 0.5))
-  want = {'head/bias': 1, 'pre_logits/kernel': 1 / 2, 'Transformer/encoder_norm/scale': 1 / 2, 'embedding/kernel': 1 / 16,
-          'cls': 1 / 16, 'Transformer/posembed_input/pos_embedding': 1 / 16} | {
+  want = {'head/bias': 1, 'pre_logits/kernel': 1 / 2, 'Transformer/encoder_norm/scale': 1 / 2,
+          'embedding/kernel': 1 / 16, 'cls': 1 / 16, 'Transformer/posembed_input/pos_embedding': 1 / 16} | {
               f'Transformer/encoderblock_{i}/LayerNorm_0/scale': 2.0 ** (i - 3) for i in range(3)}
   assert {name: found[name] for name in want} == want
   assert set(found.values()) == {1, 1 / 2, 1 / 4, 1 / 8, 1 / 16}

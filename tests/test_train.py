@@ -1,6 +1,5 @@
 """Training end to end on digits, as a user runs it: kill it, stop it, break it, and go on."""
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -11,13 +10,14 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-COMMAND = [sys.executable, '-m', 'vit_jax.main', '--config=configs/digits.py', '--config.epochs=4.0',
-           '--config.eval_epochs=0.5', '--config.log_every=5', '--config.optim.warmup_epochs=1.0']
+COMMAND = [sys.executable, '-m', 'vit_jax.main']
+RECIPE = '--config=configs/digits.py'
+SHORT = ('--config.epochs=4.0', '--config.eval_epochs=0.5', '--config.log_every=5', '--config.optim.warmup_epochs=1.0')
 EPOCHS = 4.0
 
 
-def start(workdir, *flags):
-  return subprocess.Popen([*COMMAND, f'--workdir={workdir}', *flags], cwd=ROOT, text=True,
+def start(workdir, *flags, recipe=RECIPE):
+  return subprocess.Popen([*COMMAND, recipe, *SHORT, f'--workdir={workdir}', *flags], cwd=ROOT, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -147,10 +147,9 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
 @pytest.mark.slow
 def test_changed_config_is_refused(uninterrupted):
   workdir, _, _ = uninterrupted
-  process = subprocess.run([*COMMAND, f'--workdir={workdir}', '--config.optim.lr=0.5'], cwd=ROOT, text=True,
-                           capture_output=True, check=False, env=dict(os.environ))
-  assert process.returncode == 2
-  assert 'optim.lr: 0.003 there, 0.5 now' in process.stderr
+  status, _, err = finish(start(workdir, '--config.optim.lr=0.5'))
+  assert status == 2
+  assert 'optim.lr: 0.003 there, 0.5 now' in err
 
 
 @pytest.mark.slow
@@ -163,6 +162,27 @@ def test_starts_from_the_weights_of_another_run(uninterrupted, tmp_path):
   status, _, err = finish(start(tmp_path / 'none', other, '--config.model.num_layers=3'))
   assert status == 2 and 'encoderblock_2/LayerNorm_0/bias is missing' in err
   assert not (tmp_path / 'none').exists()
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_model_goes_on_without_the_weights_it_started_from(uninterrupted, tmp_path):
+  exported = tmp_path / 'digits.safetensors'
+  subprocess.run([sys.executable, '-m', 'vit_jax.export', uninterrupted[0], exported], cwd=ROOT, check=True,
+                 capture_output=True)
+  options = (f'--config.init={exported}', '--config.data.name=digits',
+             '--config.data.classes=()', '--config.augment.flip=False', '--config.optim.layer_decay=0.5')
+  whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+  status, _, err = finish(start(whole, *options, recipe='--config=configs/finetune.py'))
+  assert status == 0, err
+  process = start(killed, *options, recipe='--config=configs/finetune.py')
+  wait_for_checkpoint(killed, process, 1)
+  process.send_signal(signal.SIGKILL)
+  assert finish(process)[0] == -signal.SIGKILL
+  exported.unlink()
+  status, out, err = finish(start(killed, *options, recipe='--config=configs/finetune.py'))
+  assert status == 0, err
+  assert 'goes on after step' in out
+  assert result(killed)['weights_sha256'] == result(whole)['weights_sha256']
 
 
 @pytest.mark.slow

@@ -81,8 +81,8 @@ def muon(params, learning_rate, weight_decay, adamw):
 def layer_rates(params, decay):
   """Each parameter's share of the learning rate: decay to the number of blocks from it to the head, itself included.
 
-  The heads have 1 and the last block `decay`, as have norm and `pre_logits` after it; stem, class token and positions have the least
-  (Clark et al. 2020, section 3.5; Bao et al. 2021). Raises BadInput where there are no encoder blocks.
+  The heads have 1 and the last block `decay`, as have norm and `pre_logits` after it; stem, class token and positions
+  have the least (Clark et al. 2020, section 3.5; Bao et al. 2021). Raises BadInput where there are no encoder blocks.
   """
   blocks = {name: int(name.removeprefix('encoderblock_')) for name in params.get('Transformer', {})
             if name.startswith('encoderblock_')}

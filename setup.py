@@ -16,12 +16,13 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*', 'configs']),
-    package_data={'vit_jax': ['*.html', 'pretrained/*'], 'vit_jax.data': ['*.txt', '*.tsv']},
+    package_data={'vit_jax': ['*.html', 'pretrained/*'], 'vit_jax.data': ['*.txt', '*.tsv'],
+                  'vit_jax.showing': ['*.css'], 'vit_jax.reporting': ['*.html', '*.css', '*.md']},
     install_requires=[
         'jax>=0.10',  # arrays, gradients, jit
         'flax>=0.12',  # Linen modules
         'optax>=0.2.8',  # AdamW, Muon, schedules
-        'orbax-checkpoint>=0.12',  # checkpoints that survive a kill
+        'orbax-checkpoint>=0.11.36',  # checkpoints that survive a kill
         'ml-collections>=1.1',  # configs that flags can override
         'absl-py>=2.1',  # flags and logging
         'numpy>=2.0',  # what happens on the host
@@ -37,6 +38,7 @@ setuptools.setup(
         'imagehash>=4.3',  # finds near-duplicates, so that the test part holds no picture of train
         'scipy>=1.12',  # lays near-duplicates one over the other; imagehash needs it too
         'safetensors>=0.8',  # weights as one file that runs no code; this version reads bfloat16 into numpy
+        'filelock>=3.16',  # one process in a run folder at a time
         'jinja2>=3.1',  # the page that inspect_data writes, with every name escaped
     ],
     extras_require={
@@ -44,8 +46,14 @@ setuptools.setup(
         'tpu': ['jax[tpu]'],  # Cloud and Colab TPUs
         'heic': ['pillow-heif>=0.18'],  # the pictures of many telephones
         'energy': ['codecarbon>=3.3'],  # what a run costs in electricity and CO2
-        'hub': ['huggingface_hub>=1.0'],  # weights by their name on the Hugging Face Hub
+        'hub': ['huggingface_hub>=1.0'],  # weights by their name on the Hugging Face Hub, and a run's model card
+        'onnx': ['jax2onnx>=0.16'],  # models as ONNX programs
         'figures': ['matplotlib>=3.9'],  # the pictures of experiments/
+        # The page of vit_jax.demo. It holds Pillow below 13; to be updated with care, since it guards what is uploaded.
+        'demo': ['gradio>=6.31,<7'],
+        # What the tests of that page in a browser need, besides a Chromium on the path; without them they are skipped,
+        # as everywhere else: they take a server and a browser, and so more time than all others.
+        'demo_tests': ['gradio>=6.31,<7', 'playwright>=1.50'],
         'tests': [
             'pytest>=8',
             'pytest-xdist>=3.6',  # tests on all cores

@@ -18,6 +18,7 @@ def get_config():
   config.data.classes = ('cat', 'dog')
   config.data.image_size = 64
   config.data.val_fraction = 0.05
+  config.data.clear_of = ('cifar10', 'tiny_imagenet')
   config.epochs = 4.0
   config.eval_epochs = 2.0
   config.optim.name = 'muon'

@@ -98,6 +98,19 @@ def test_damaged_checkpoint_is_left_out_and_kept_aside(tmp_path, damage, caplog)
   assert len(list((tmp_path / 'damaged').iterdir())) == 1
 
 
+def test_a_reader_leaves_alone_what_is_being_written(tmp_path):
+  with manager_of(tmp_path) as manager:
+    checkpoint.save(manager, 1, make_state(1))
+  half = tmp_path / 'checkpoints' / '2.orbax-checkpoint-tmp-1'
+  half.mkdir()
+  with contextlib.closing(checkpoint.open_manager(tmp_path / 'checkpoints', keep=None)) as manager:
+    step, state = checkpoint.newest_state(manager, make_state(0))
+  assert step == 1 and half.exists()
+  assert_same(state, make_state(1))
+  save_all(tmp_path, [3])  # One that writes clears it away.
+  assert not half.exists()
+
+
 def test_all_damaged_is_an_error_and_nothing_is_moved(tmp_path):
   save_all(tmp_path, [3, 7])
   for step in (3, 7):

@@ -1,5 +1,6 @@
 """Signals that really arrive."""
 import signal
+import time
 
 import pytest
 
@@ -27,7 +28,7 @@ def handlers():
 
 def test_nothing_happens_without_a_signal():
   with interrupt.stop_on_signal() as stop:
-    assert stop['signal'] is None
+    assert stop.signal is None
 
 
 @pytest.mark.parametrize('number', SIGNALS)
@@ -36,7 +37,7 @@ def test_first_signal_is_a_wish(number):
   with interrupt.stop_on_signal() as stop:
     signal.raise_signal(number)
     steps += 1  # the step goes on to its end
-    assert stop['signal'] == number
+    assert stop.signal == number
   assert steps == 1
 
 
@@ -45,9 +46,28 @@ def test_first_signal_is_a_wish(number):
 def test_second_signal_ends(first, second, error):
   with pytest.raises(error), interrupt.stop_on_signal() as stop:
     signal.raise_signal(first)
-    assert stop['signal'] == first
+    assert stop.signal == first
     signal.raise_signal(second)
     pytest.fail('the second signal changed nothing')
+
+
+@pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_only_ctrl_c_is_no_success(number, status):
+  with interrupt.stop_on_signal() as stop:
+    assert stop.wanted is None
+    signal.raise_signal(number)
+    assert stop.wanted.status == status
+
+
+def test_the_time_is_over_before_it_is(monkeypatch):
+  clock = [100.0]
+  monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
+  stop = interrupt.Stop(deadline=160.0)
+  for clock[0] in (100.0, 102.0, 112.0, 114.0):  # the longest step took ten seconds
+    stop.step_done()
+  for clock[0], over in [(114.0, False), (124.9, False), (125.1, True), (170.0, True)]:
+    assert bool(stop.wanted) == over
+  assert stop.wanted.status == 0
 
 
 def test_handlers_are_put_back_after_an_error():
@@ -58,5 +78,5 @@ def test_handlers_are_put_back_after_an_error():
 def test_blocks_in_a_row_start_anew():
   for _ in range(2):
     with interrupt.stop_on_signal() as stop:
-      assert stop['signal'] is None
+      assert stop.signal is None
       signal.raise_signal(signal.SIGINT)

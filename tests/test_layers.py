@@ -10,23 +10,26 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the top: a module imports from the layers below its own only, never from its own.
 LAYERS = [
-    ['main', 'inspect_data', 'benchmark', 'export', 'predict'],
-    ['predictor', 'explain.explainer'],
+    ['main', 'inspect_data', 'benchmark', 'export', 'predict', 'report', 'demo'],
+    ['reporting.findings', 'reporting.model_card', 'showing.app'],
+    ['reporting.looks', 'reporting.page', 'showing.page'],
+    ['showing.looking', 'explain.explained'],
+    ['predictor', 'explain.explainer', 'reporting.plots'],
     ['train', 'assess'],
-    ['job'],
+    ['job', 'answerer'],
     ['weights.load', 'weights.outward'],
     ['weights.foreign', 'weights.files'],
     ['weights.huggingface', 'weights.timm', 'weights.published', 'weights.adapt'],
     ['weights.beside', 'weights.sizes', 'weights.torch_names', 'weights.positions', 'weights.tensors', 'weights.hub',
      'weights.program', 'run', 'data.load', 'models.flops', 'evaluate', 'step', 'defaults', 'inspect_page',
-     'explain.attention', 'explain.figures'],
+     'explain.attention', 'explain.figures', 'calibration', 'models.features'],
     ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.clear', 'data.pipeline', 'models.variants',
      'optim', 'checkpoint', 'config', 'tensorboard', 'command', 'metrics', 'corruptions'],
     ['models.vit', 'models.resnet', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan',
      'data.tiny_imagenet', 'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'cpu',
-     'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness'],
+     'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness', 'reporting.charts', 'reporting.chance'],
     ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress'],
-    ['energy', 'machine', 'atomic'],
+    ['energy', 'machine', 'atomic', 'showing.guard'],
     ['errors'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

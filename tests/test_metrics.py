@@ -52,7 +52,7 @@ def test_calibration_error_by_hand():
   # Two pictures at 0.9, one of them right, and two at 0.6, both right: (2·|.9 - .5| + 2·|.6 - 1|) / 4.
   p = np.array([[.9, .1], [.9, .1], [.4, .6], [.6, .4]])
   labels = np.array([0, 1, 1, 0])
-  assert metrics.calibration_error(p, labels) == pytest.approx(0.4)
+  assert metrics.calibration_error(metrics.bins(p, labels)) == pytest.approx(0.4)
   assert [(row['count'], row['accuracy']) for row in metrics.bins(p, labels)] == [(2, 1.0), (2, 0.5)]
   # Edges belong to the bin below; 1 and 1/K have a bin too.
   sure = metrics.bins(np.array([[1.0, 0.0], [2 / 3, 1 / 3]]), np.array([0, 0]))
@@ -61,8 +61,12 @@ def test_calibration_error_by_hand():
 
 def test_what_is_drawn_from_the_probabilities_is_calibrated():
   logits, labels = made(100_000)
-  assert metrics.calibration_error(metrics.softmax(logits), labels) < 0.01
-  assert metrics.calibration_error(metrics.softmax(3 * logits), labels) > 0.1
+  assert metrics.sureness(logits, labels)['calibration_error'] < 0.01
+  assert metrics.sureness(3 * logits, labels)['calibration_error'] > 0.1
+  # A temperature takes that back.
+  mended, plain = metrics.sureness(3 * logits, labels, temperature=3.0), metrics.sureness(logits, labels)
+  for name in ('loss', 'brier', 'calibration_error'):
+    assert mended[name] == pytest.approx(plain[name])
 
 
 @pytest.mark.parametrize('temperature', [0.3, 1.0, 4.0])

@@ -1,4 +1,7 @@
-"""Answers against the model applied by hand; files, folders, patterns, the standard input, and broken ones."""
+"""Answers against the model applied by hand; files, folders, patterns, the standard input, and broken ones.
+
+The weights are bare unless a test says that they are calibrated.
+"""
 import csv
 import io
 import json
@@ -12,6 +15,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from vit_jax import calibration
 from vit_jax import predict
 from vit_jax import predictor
 from vit_jax import run
@@ -81,16 +85,20 @@ def test_a_folder_as_json_in_order_and_as_computed_by_hand(model, params, weight
     order = np.argsort(-expected)[:2]
     assert [entry['class'] for entry in line['top']] == [NAMES[i] for i in order]
     np.testing.assert_allclose([entry['probability'] for entry in line['top']], expected[order], atol=2e-6)
+    assert line['known'] is True and line.keys() == {'file', 'top', 'known'}  # Nobody can say: they are bare.
 
 
 def test_table_and_csv_and_standard_input(model, params, weights, folder):
   expected = by_hand(model, params, folder / '03.png')
   best = NAMES[expected.argmax()]
-  table = command(weights, folder / '03.png', '--top=1').stdout.decode()
+  done = command(weights, folder / '03.png', '--top=1')
+  table = done.stdout.decode()
+  assert done.stderr.decode() == f'note: {weights} cannot tell when a picture is of none of its classes\n'
   assert table == f'{folder}/03.png  {best} {expected.max():.1%}\n'
   rows = list(csv.reader(io.StringIO(command(weights, '--csv', folder / '0[34].png').stdout.decode())))
-  assert rows[0] == ['file', *(f'{what}_{i}' for i in (1, 2, 3) for what in ('class', 'probability'))]
-  assert [row[0] for row in rows[1:]] == [f'{folder}/03.png', f'{folder}/04.png'] and rows[1][1] == best
+  assert rows[0] == ['file', 'known', *(f'{what}_{i}' for i in (1, 2, 3) for what in ('class', 'probability'))]
+  assert [row[0] for row in rows[1:]] == [f'{folder}/03.png', f'{folder}/04.png']
+  assert rows[1][1:3] == ['true', best]
   from_stdin = command(weights, '-', '--top=1', stdin=(folder / '03.png').read_bytes())
   assert from_stdin.stdout.decode().split(maxsplit=1)[1] == table.split(maxsplit=1)[1]
   assert from_stdin.returncode == 0
@@ -112,12 +120,13 @@ def test_a_mistake_is_one_line(weights, folder, arguments, message):
 
 def test_files_that_are_named_are_listed_whatever_they_are_called(weights, folder):
   found = predict.find([str(folder / 'notes')])
-  answered = list(predict.answers(predictor.Predictor.load(weights), found))
-  assert [(name, probabilities) for name, probabilities, _ in answered] == [(str(folder / 'notes'), None)]
-  assert answered[0][2] == 'not a picture that Pillow knows'
+  asked = predictor.Predictor.load(weights)
+  assert list(predict.answers(asked, found)) == [
+      predict.Answer(str(folder / 'notes'), 'not a picture that Pillow knows')]
+  assert list(predict.answers(asked, [(str(folder / 'notes'), False)])) == [predict.Answer(str(folder / 'notes'))]
 
 
-def test_find_walks_without_links_and_hidden_files(folder, tmp_path):
+def test_find_walks_without_hidden_files_and_not_in_circles(folder, tmp_path):
   (tmp_path / 'a').mkdir()
   (tmp_path / 'a' / 'loop').symlink_to(tmp_path)
   for name in ('b.png', 'a/c.png', '.d.png'):
@@ -130,7 +139,103 @@ def test_find_walks_without_links_and_hidden_files(folder, tmp_path):
 def test_any_number_of_pictures(weights):
   loaded = predictor.Predictor.load(weights)
   images = np.random.default_rng(2).integers(0, 256, (130, SIZE, SIZE, 3), np.uint8)
-  whole = loaded.probabilities(images)
+  whole = loaded.answer(images).probabilities
   np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-5)
   for count in (0, 1, 64, 65):
-    np.testing.assert_allclose(loaded.probabilities(images[:count]), whole[:count], atol=1e-6)
+    np.testing.assert_allclose(loaded.answer(images[:count]).probabilities, whole[:count], atol=1e-6)
+
+
+def calibrated(model, params, images):
+  """A calibration.Calibration whose one mean is the features' of images[0], f32[N,S,S,3]; the rest is plain."""
+  logits, seen = model.apply({'params': params}, images, train=False, capture_intermediates=True,
+                             mutable='intermediates')
+  encoder = seen['intermediates']['Transformer']
+  last, read = (np.asarray(encoder[name]['__call__'][0]) for name in ('encoderblock_0', 'encoder_norm'))
+  features = np.concatenate([read.mean(axis=1), last.mean(axis=1), last.std(axis=1)], axis=1)
+  away = np.linalg.norm(features - features[0], axis=1)
+  return calibration.Calibration(3.0, float(np.median(away)), features[:1], np.eye(features.shape[1], dtype=np.float32),
+                                 calibration.unit(features[:, :16]).astype(np.float16), np.arange(8, dtype=np.int32)
+                                 ), np.asarray(logits, np.float64), away
+
+
+def test_calibrated_weights_are_as_sure_as_they_may_be_and_know_what_they_do_not(model, params, tmp_path, folder):
+  images = np.stack([np.asarray(Image.open(folder / f'{i:02d}.png'), np.float32) for i in range(8)]) / 127.5 - 1
+  made, logits, away = calibrated(model, params, images)
+  path = tmp_path / 'w.safetensors'
+  files.save(path, params, run.describe_model(model, NAMES, SIZE), '', calibrated=made)
+  done = command(path, '--json', '--top=1', folder / '0[0-7].png')
+  lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
+  soft = np.exp(logits / 3) / np.exp(logits / 3).sum(-1, keepdims=True)
+  np.testing.assert_allclose([line['top'][0]['probability'] for line in lines], soft.max(-1), atol=2e-6)
+  assert [line['known'] for line in lines] == list(away <= np.median(away)) and len(lines) == 8
+  done = command(path, folder / '0[0-7].png')
+  table = done.stdout.decode().splitlines()
+  assert ['none of these?' in line for line in table] == [not line['known'] for line in lines]
+  assert not done.stderr
+  # Exported weights name no training pictures.
+  asked = predictor.Predictor.load(path)
+  assert asked.calibrated and asked.can_tell and not asked.remembers
+  for ask in (lambda: asked.nearest(np.zeros((1, 48)), 2), lambda: asked.training_pictures([0])):
+    with pytest.raises(BadInput, match='training pictures'):
+      ask()
+
+
+def test_a_calibration_of_another_model_is_refused(model, params, tmp_path):
+  made = calibration.Calibration(1.0, 2.0, np.zeros((1, 5), np.float32), np.eye(5, dtype=np.float32))
+  files.save(tmp_path / 'w.safetensors', params, run.describe_model(model, NAMES, SIZE), '', calibrated=made)
+  with pytest.raises(BadInput, match=r'w.safetensors is of another model \(means of 5 numbers, not 48\)'):
+    predictor.Predictor.load(tmp_path / 'w.safetensors')
+
+
+@pytest.mark.filterwarnings('ignore:Image size')  # As the command does.
+def test_odd_files_are_listed_or_answered_and_the_rest_too(weights, tmp_path, folder):
+  good = Image.open(folder / '03.png')
+  good.save(tmp_path / 'animated.gif', save_all=True, append_images=[good.rotate(90), good.rotate(180)])
+  Image.new('L', (12_000, 8_000)).save(tmp_path / 'huge.png')
+  (tmp_path / 'nothing.jpg').touch()
+  (tmp_path / 'text.jpg').write_text('a letter')
+  good.save(tmp_path / 'whole.png')
+  found = list(predict.answers(predictor.Predictor.load(weights), predict.find([str(tmp_path)])))
+  assert {pathlib.Path(one.name).name: (one.why or '')[:22] for one in found} == {
+      'animated.gif': '', 'huge.png': '12000×8000 are more th', 'nothing.jpg': 'not a picture that Pil',
+      'text.jpg': 'not a picture that Pil', 'whole.png': ''}
+  np.testing.assert_array_equal(found[4].image, np.asarray(good))
+  np.testing.assert_allclose(found[0].image, np.asarray(good), atol=60)  # Its first frame, in 256 colours.
+
+
+def test_explanations_are_written_beside_the_answers_and_not_explained_again(weights, tmp_path, folder):
+  for name in ('03.png', '04.png'):
+    (tmp_path / name).write_bytes((folder / name).read_bytes())
+  (tmp_path / 'why').mkdir()
+  (tmp_path / 'why' / '03.png').write_bytes((folder / '05.png').read_bytes())
+  done = command(weights, tmp_path, '--json', '--explain', f'--explain_dir={tmp_path}/why')
+  assert [json.loads(line)['file'] for line in done.stdout.splitlines()] == [
+      str(tmp_path / name) for name in ('03.png', '04.png')]
+  explained = done.stderr.decode().splitlines()
+  assert done.returncode == 0 and len(explained) == 1
+  assert explained[0].startswith(f'explained: {tmp_path}/why/, without the nearest training pictures: {weights}')
+  assert sorted(path.name for path in (tmp_path / 'why').iterdir()) == ['03-2.png', '03.png', '04.png']
+  assert (tmp_path / 'why' / '03.png').read_bytes() == (folder / '05.png').read_bytes()
+
+
+@pytest.mark.parametrize(('damage', 'message'), [
+    ({'sizes': {'depth': 3}}, 'describes no model of this version of vit_jax'),
+    ({'sizes': None}, 'describes no model of this version of vit_jax'),
+    ({'preprocessing': {}}, 'describes no model of this version of vit_jax'),
+    ({'written_by_a_newer_version': 7}, 'is a run without its checkpoints/; copy that folder too'),
+    (None, 'is not a run of vit_jax: model.json is missing'), ('{"sizes"', 'model.json is damaged')])
+def test_half_a_run_or_one_of_another_version_is_one_line(model, tmp_path, damage, message):
+  description = run.describe_model(model, NAMES, SIZE)
+  if damage is not None:
+    text = damage if isinstance(damage, str) else json.dumps(description | damage)
+    (tmp_path / 'model.json').write_text(text)
+  with pytest.raises(BadInput, match=message) as error:
+    predictor.Predictor.load(tmp_path)
+  assert '\n' not in str(error.value) and not (tmp_path / 'checkpoints').exists()
+
+
+def test_a_run_whose_checkpoints_are_empty_is_one_line(model, tmp_path):
+  (tmp_path / 'model.json').write_text(json.dumps(run.describe_model(model, NAMES, SIZE)))
+  (tmp_path / 'checkpoints').mkdir()
+  with pytest.raises(BadInput, match='holds no checkpoint that is whole'):
+    predictor.Predictor.load(tmp_path)

@@ -1,5 +1,7 @@
 """The run folder: what is written can be read, and nobody's files are touched."""
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -105,6 +107,40 @@ def test_reading_what_is_no_run(tmp_path):
   (tmp_path / 'config.json').write_text('{"seed": ')
   with pytest.raises(BadInput, match=r'config\.json is damaged'):
     run.RunFolder(tmp_path).config()
+
+
+HOLD = """
+import sys, time
+from vit_jax import run
+with run.RunFolder(sys.argv[1]).locked():
+  run.RunFolder(sys.argv[1]).note_environment()
+  print('held', flush=True)
+  time.sleep(600)
+"""
+
+
+def test_one_process_at_a_time_and_a_killed_one_holds_nothing(tmp_path):
+  path = tmp_path / 'runs' / 'mine'
+  holder = subprocess.Popen([sys.executable, '-c', HOLD, path], stdout=subprocess.PIPE, text=True)
+  assert holder.stdout.readline() == 'held\n'
+  with pytest.raises(BadInput, match=f'process {holder.pid} on .+, since 20'), run.RunFolder(path).locked():
+    pytest.fail('two hold it')
+  holder.kill()
+  holder.communicate()
+  assert (path / run.LOCK).exists()
+  with run.RunFolder(path).locked(), pytest.raises(BadInput, match='is being trained in'), run.RunFolder(path).locked():
+    pytest.fail('two hold it')
+
+
+def test_a_start_that_fails_leaves_no_folder(tmp_path):
+  with pytest.raises(ZeroDivisionError), run.RunFolder(tmp_path / 'new').locked():
+    raise ZeroDivisionError
+  assert not (tmp_path / 'new').exists()
+
+
+def test_a_lock_alone_is_no_foreign_file(tmp_path, config):
+  (tmp_path / run.LOCK).touch()
+  run.open_run(tmp_path, config)
 
 
 def test_rewinding_forgets_later_lines_and_half_ones(tmp_path):

@@ -1,6 +1,7 @@
 """Training end to end on digits, as a user runs it: kill it, stop it, break it, and go on."""
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,13 @@ import time
 
 import numpy as np
 import pytest
+import safetensors
+from scipy import special
+from sklearn.metrics import log_loss
+
+from vit_jax import assess
+from vit_jax import predictor
+from vit_jax.data import digits
 
 ROOT = pathlib.Path(__file__).parent.parent
 COMMAND = [sys.executable, '-m', 'vit_jax.main']
@@ -93,15 +101,18 @@ def test_killed_runs_end_bit_identical(uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted, tmp_path):
+def test_a_stopped_run_is_saved_and_says_how_to_go_on(uninterrupted, tmp_path):
   workdir = tmp_path / 'stopped'
-  process = start(workdir)
-  wait_for_checkpoint(workdir, process, 1)
-  process.send_signal(signal.SIGINT)
-  status, out, err = finish(process)
-  assert status == 130, err
-  assert 'python -m vit_jax.main --config=configs/digits.py' in out and str(workdir) in out
-  assert 'Traceback' not in err
+  for stop, status, reason in [(signal.SIGINT, 130, 'stopped;'), (signal.SIGTERM, 0, 'stopped by SIGTERM;'),
+                               (None, 0, 'the time is over;')]:
+    process = start(workdir, *(() if stop else ('--max_minutes=0.01',)))
+    if stop:
+      wait_for_checkpoint(workdir, process, 1 if stop == signal.SIGINT else 3)
+      process.send_signal(stop)
+    found, out, err = finish(process)
+    assert found == status, err
+    assert reason in out and 'python -m vit_jax.main --config=configs/digits.py' in out and str(workdir) in out
+    assert 'Traceback' not in err
   status, out, err = finish(start(workdir))
   assert status == 0, err
   assert result(workdir)['weights_sha256'] == result(uninterrupted[0])['weights_sha256']
@@ -130,6 +141,47 @@ def test_finished_run_is_not_run_again_and_can_be_evaluated(uninterrupted):
   # What was done to the pictures costs accuracy, and a mirrored digit is another thing altogether.
   assert all(values[-1] < judged['uncorrupted'] for kind, values in judged['corruptions'].items() if kind != 'jpeg')
   assert judged['mirrored'] < found['test_accuracy'] - 0.1
+
+
+@pytest.mark.slow
+def test_a_finished_run_knows_how_sure_to_be_and_what_it_was_trained_on(uninterrupted, tmp_path):
+  workdir, _, _ = uninterrupted
+  asked = predictor.Predictor.load(workdir)
+  assert asked.calibrated and asked.can_tell and asked.remembers
+  data = digits.load(classes=(), image_size=8, val_fraction=0.1)
+  train, held_out = (part.read(np.arange(len(part)))['image'] for part in (data.train, data.validation))
+  answers = asked.answer(held_out)
+  assert (~answers.known).sum() == 8 and len(held_out) == 143  # One in twenty, and what is left over.
+  # The temperature is that of the least loss: a little more or less of it is worse.
+  loss = lambda power: log_loss(data.validation.labels, special.softmax(power * np.log(answers.probabilities), axis=1))
+  assert loss(1) < min(loss(.9), loss(1.1))
+  positions, distances = asked.nearest(asked.answer(train[300:302]).features, 3)
+  assert positions[:, 0].tolist() == [300, 301] and distances[:, 0].max() < .01 < distances[:, 1].min()
+  images, names = asked.training_pictures(positions[0])
+  np.testing.assert_array_equal(images, train[positions[0]])
+  assert names == [str(label) for label in data.train.labels[positions[0]]]
+  # As a file it still knows what it does not know, and nothing of single training pictures.
+  subprocess.run([sys.executable, '-m', 'vit_jax.export', workdir, tmp_path / 'w.safetensors'], cwd=ROOT, check=True)
+  sent = predictor.Predictor.load(tmp_path / 'w.safetensors').answer(held_out)
+  np.testing.assert_array_equal(sent.known, answers.known)
+  np.testing.assert_array_equal(sent.probabilities, answers.probabilities)
+  with safetensors.safe_open(tmp_path / 'w.safetensors', 'numpy') as file:
+    assert {name for name in file.keys() if 'calibration' in name} == {  # noqa: SIM118
+        'calibration/means', 'calibration/whitening'}
+
+
+@pytest.mark.slow
+def test_an_older_run_learns_it_when_it_is_evaluated(uninterrupted, tmp_path):
+  older = shutil.copytree(uninterrupted[0], tmp_path / 'older')
+  (older / 'calibration.safetensors').unlink()
+  asked = predictor.Predictor.load(older)
+  assert asked.can_learn and not asked.can_tell and asked.answer(np.zeros((1, 8, 8, 3), np.uint8)).known.all()
+  assess.assess(older, cache_dir=tmp_path)
+  assert predictor.Predictor.load(older).can_tell
+  # Of other weights it says nothing.
+  (older / 'calibration.safetensors').write_bytes((uninterrupted[0] / 'calibration.safetensors').read_bytes().replace(
+      result(older)['weights_sha256'].encode(), b'0' * 64))
+  assert not predictor.Predictor.load(older).can_tell
 
 
 @pytest.mark.slow

@@ -1,79 +1,51 @@
 """Everything about a run's answers on its test part: evaluation.json and predictions.npz in its folder."""
 import contextlib
-import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from vit_jax import answerer as answerer_lib
 from vit_jax import atomic
-from vit_jax import augment
+from vit_jax import calibration
 from vit_jax import checkpoint
 from vit_jax import corruptions
-from vit_jax import cpu
 from vit_jax import job as job_lib
 from vit_jax import metrics
 from vit_jax import progress
 from vit_jax import run
-from vit_jax import sharding
-from vit_jax.data import pipeline
 from vit_jax.errors import BadInput
 
 # So many pictures of the test part, evenly spaced, are looked at under each corruption.
 CORRUPTED = 2_000
-# With fewer validation pictures no temperature is fitted: it would be chance.
-FOR_TEMPERATURE = 50
-
-
-class Answerer:
-  """The logits of a run's model on whole sources, on all devices of its mesh."""
-
-  def __init__(self, job, params):
-    self.params, self.mesh = params, job.mesh
-    self.batch_size = math.ceil(job.config.eval_batch_size / job.mesh.size) * job.mesh.size
-    whole, split = sharding.replicated(job.mesh), sharding.split(job.mesh)
-    answer = lambda params, images: job.model.apply({'params': params}, augment.normalize(images), train=False)
-    size = job.config.data.image_size
-    images = jax.ShapeDtypeStruct((self.batch_size, size, size, 3), jnp.uint8)
-    self.step = cpu.compile_fast(jax.jit(answer, in_shardings=(whole, split), out_shardings=whole), params, images)
-
-  def logits(self, source, *, change=lambda images: images):
-    """One pass over a source, each batch u8[B,S,S,3] through `change` first -> f32[N,K]."""
-    found = []
-    for batch in pipeline.eval_batches(source, batch_size=self.batch_size):
-      images = sharding.shard_batch(change(batch['image']), self.mesh)
-      found.append(jax.device_get(self.step(self.params, images))[batch['mask']])
-    return np.concatenate(found)
 
 
 def assess(workdir, *, cache_dir):
   """Judges the newest weights of a run on its test part, and writes what it finds into the run's folder.
 
-  -> {'step', 'temperature', 'test': metrics.summary, 'calibrated': the same at the temperature that was fitted on
-  validation, 'mirrored' and 'both_views': accuracy, 'corruptions': {kind: [accuracy at each strength]}}.
+  So it does with the calibration, where there is none of these weights yet.
+  -> {'step', 'temperature', 'test': metrics.summary, 'calibrated': metrics.sureness at the temperature that was fitted
+  on validation, 'mirrored' and 'both_views': accuracy, 'corruptions': {kind: [accuracy at each strength]}}.
   Raises BadInput where `workdir` holds no run or no whole checkpoint, or its data are not what they were.
   """
   folder = run.RunFolder(workdir)
   job = job_lib.prepare(folder.config(), cache_dir, folder.read_json('model.json'))
   folder.check_data(job.describe_data())
   with contextlib.closing(folder.checkpoints()) as manager:
-    state, step = checkpoint.restore_latest(manager, job.abstract_state())
+    step, state = checkpoint.newest_state(manager, job.abstract_state())
   if state is None:
     raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
   found = {'step': step, 'total_steps': job.total_steps, 'class_names': list(job.data.class_names)}
-  found |= judge(Answerer(job, state.ema), job.data, folder)
+  sure = calibration.read(folder.path / calibration.NAME, checkpoint.digest(state.ema))
+  sure = sure or answerer_lib.calibrate(job, state.ema, folder)
+  found |= judge(answerer_lib.Answerer(job, state.ema), job.data, folder, sure.temperature or 1.0)
   folder.write_json('evaluation.json', found)
   return found
 
 
-def judge(answerer, data, folder):
+def judge(answerer, data, folder, temperature):
   """The numbers of `assess`; the test part's labels and logits, f32[N,K], go to predictions.npz."""
   test = data.test
   labels, logits = test.labels, answerer.logits(test)
   mirrored = answerer.logits(test, change=lambda images: images[:, :, ::-1])
-  temperature = 1.0
-  if len(data.validation) >= FOR_TEMPERATURE:
-    temperature = metrics.fit_temperature(answerer.logits(data.validation), data.validation.labels)
   accuracy = lambda scores, labels: float((scores.argmax(-1) == labels).mean())
   worse = {}
   spaced = np.unique(np.linspace(0, len(test) - 1, CORRUPTED).astype(int))
@@ -86,7 +58,7 @@ def judge(answerer, data, folder):
     np.savez_compressed(file, labels=labels, logits=logits)
   return {
       'test': metrics.summary(logits, labels), 'temperature': temperature,
-      'calibrated': metrics.summary(logits, labels, temperature), 'mirrored': accuracy(mirrored, labels),
+      'calibrated': metrics.sureness(logits, labels, temperature), 'mirrored': accuracy(mirrored, labels),
       'both_views': accuracy(metrics.softmax(logits) + metrics.softmax(mirrored), labels),
       'corrupted_count': len(few), 'uncorrupted': accuracy(logits[spaced], few.labels), 'corruptions': worse,
   }

@@ -8,6 +8,10 @@ def replacing(path):
   """A path to write to, for `with`; at its end that file takes the place of `path`, which stays as it was till then."""
   partial = path.with_name(f'.{path.name}.{os.getpid()}')
   yield partial
+  if partial.is_file():  # Some libraries make files that nobody but the owner may read.
+    mask = os.umask(0)
+    os.umask(mask)
+    partial.chmod(0o666 & ~mask)
   os.replace(partial, path)
 
 

@@ -26,14 +26,20 @@ def digest(tree):
 
 
 def open_manager(folder, *, keep):
-  """The Orbax manager of a folder; it keeps the newest `keep` checkpoints and the best one on validation."""
+  """The Orbax manager of a folder; it keeps the newest `keep` checkpoints and the best one on validation.
+
+  With None it only reads, and leaves alone what a training may be writing at that moment.
+  """
+  folder = pathlib.Path(folder).absolute()
+  if keep is None:
+    options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
+    return ocp.CheckpointManager(folder, options=options, item_names=('state', 'digest'))
   best = _policies.BestN(get_metric_fn=lambda metrics: metrics['accuracy'], n=1,
                          keep_checkpoints_without_metrics=False)
   options = ocp.CheckpointManagerOptions(
       preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(keep), best]),
       cleanup_tmp_directories=True)
-  return ocp.CheckpointManager(pathlib.Path(folder).absolute(), options=options,
-                               item_names=('state', 'digest'))
+  return ocp.CheckpointManager(folder, options=options, item_names=('state', 'digest'))
 
 
 def save(manager, step, state, metrics=None):
@@ -84,14 +90,19 @@ def restore(manager, step, like):
   return serialization.from_state_dict(like, read(manager, step, shapes))
 
 
+def newest_state(manager, like):
+  """The newest checkpoint that is whole, shaped like `like`: -> (step, state), (None, None) for none."""
+  return newest_whole(manager, lambda step: restore(manager, step, like))
+
+
 def restore_latest(manager, like):
-  """The newest checkpoint that is whole: -> (state, step), or (None, 0) where there is none at all.
+  """What a training goes on from, the newest checkpoint that is whole: -> (state, step), (None, 0) where there is none.
 
   Damaged ones are left out with a warning and moved to `damaged/` beside the others, so that nothing is lost
   and their steps can be saved anew. Raises BadInput where there are checkpoints and all of them are damaged.
   """
   steps = manager.all_steps()
-  step, state = newest_whole(manager, lambda step: restore(manager, step, like))
+  step, state = newest_state(manager, like)
   if step is not None:
     set_aside(manager, [other for other in steps if other > step])
     return state, step

@@ -14,7 +14,8 @@
       for timm: create_model('local-dir:FOLDER', pretrained=True)
 
   python -m vit_jax.export runs/my_vit vit.stablehlo
-      weights and preprocessing in one program, pixels to probabilities, which jax runs without vit_jax
+      weights and preprocessing in one program, pixels to probabilities, which jax runs without vit_jax; vit.onnx is the
+      same for ONNX, in a browser or on a telephone (pip install '.[onnx]')
 
 Besides a run it takes all that --config.init takes: files of others, too, and shipped weights by name.
 """
@@ -28,7 +29,10 @@ from vit_jax import atomic
 from vit_jax import command
 from vit_jax.errors import BadInput
 
-ENDINGS = {'.safetensors': 'vit_jax', '.npz': 'npz', '.stablehlo': 'stablehlo'}
+ENDINGS = {'.safetensors': 'vit_jax', '.npz': 'npz', '.stablehlo': 'stablehlo', '.onnx': 'onnx'}
+# How a program is run, by whoever has it.
+RUN = {'stablehlo': "jax.export.deserialize(bytearray(open('{}', 'rb').read())).call(pictures)",
+       'onnx': "onnxruntime.InferenceSession('{}').run(['probabilities'], {{'pictures': pictures}})[0]"}
 _FORMAT = flags.DEFINE_enum('format', None, [*ENDINGS.values(), 'timm', 'huggingface'],
                             'Whose form the weights get; by default what the ending of the file says.')
 _DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Type of the numbers in a .safetensors file.')
@@ -63,7 +67,7 @@ def write_folder(out, named, **objects):
       (partial / f'{name}.json').write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def write_program(out, model, flat, description):
+def write_program(kind, out, model, flat, description):
   """Writes the program, and beside it a JSON file with its classes and how it is run."""
   from flax import traverse_util
   import jax.numpy as jnp
@@ -72,13 +76,13 @@ def write_program(out, model, flat, description):
 
   params = traverse_util.unflatten_dict({name: jnp.asarray(leaf) for name, leaf in flat.items()}, sep='/')
   size = description['preprocessing']['image_size']
-  data = program.serialise(model, params, size)
+  data = {'stablehlo': program.stablehlo, 'onnx': program.onnx}[kind](model, params, size)
   with atomic.replacing(out) as partial:
     partial.write_bytes(data)
   atomic.write(out.with_name(out.name + '.json'), json.dumps({
       'class_names': description['class_names'], 'preprocessing': description['preprocessing'],
       'takes': f'uint8 pictures [N, {size}, {size}, 3]', 'gives': f'float32 probabilities [N, {model.num_classes}]',
-      'run': f"jax.export.deserialize(bytearray(open({out.name!r}, 'rb').read())).call(pictures)"}, indent=2) + '\n')
+      'run': RUN[kind].format(out.name)}, indent=2) + '\n')
 
 
 def main(arguments):
@@ -94,16 +98,16 @@ def main(arguments):
   from vit_jax.weights import load
   from vit_jax.weights import outward
 
-  flat, description, about = load.read(arguments[0])
+  flat, description, about, calibrated = load.read_calibrated(arguments[0])
   model = run.model_from(description | {'dtype': 'float32'})
   names, size = description['class_names'], description['preprocessing']['image_size']
   if kind == 'vit_jax':
-    files.save(out, flat, description, _ABOUT.value or about, _DTYPE.value)
+    files.save(out, flat, description, _ABOUT.value or about, _DTYPE.value, calibrated)
   elif kind == 'npz':
     with atomic.replacing(out) as partial, partial.open('wb') as file:
       np.savez(file, **flat)
-  elif kind == 'stablehlo':
-    write_program(out, model, flat, description)
+  elif kind in RUN:
+    write_program(kind, out, model, flat, description)
   elif kind == 'timm':
     named, config = outward.to_timm(flat, model, names, size)
     write_folder(out, named, config=config)

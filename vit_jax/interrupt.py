@@ -1,15 +1,53 @@
-"""Ctrl-C and SIGTERM as a wish rather than an exception: a step is never cut in two."""
+"""Ctrl-C, SIGTERM and the end of the time as a wish rather than an exception: a step is never cut in two."""
 import contextlib
 import signal
+import time
+
+# Seconds before the end of the time at which to stop, besides three steps: to save, and to leave.
+TO_SAVE = 5.0
+
+
+class Stopped(Exception):
+  """Raised where a training ended before its last step, everything being saved; `status` is the exit status."""
+
+  def __init__(self, reason, status):
+    super().__init__(reason)
+    self.reason, self.status = reason, status
+
+
+class Stop:
+  """Whether to stop: after a signal, or shortly before `deadline`, a time.monotonic()."""
+
+  def __init__(self, deadline=None):
+    self.signal = None
+    self.deadline = deadline
+    self._before, self._longest = None, 0.0
+
+  def step_done(self):
+    """To be called after each step: the longest one so far says how long the next one may take."""
+    now = time.monotonic()
+    self._longest = max(self._longest, now - (self._before or now))
+    self._before = now
+
+  @property
+  def wanted(self):
+    """None, or the Stopped to raise: a machine that is taken away is no failure, what Ctrl-C stopped is not done."""
+    if self.signal == signal.SIGINT:
+      return Stopped('stopped', 128 + signal.SIGINT)
+    if self.signal:
+      return Stopped(f'stopped by {signal.Signals(self.signal).name}', 0)
+    if self.deadline and time.monotonic() + 3 * self._longest + TO_SAVE > self.deadline:
+      return Stopped('the time is over', 0)
+    return None
 
 
 @contextlib.contextmanager
-def stop_on_signal():
-  """Turns the first Ctrl-C or SIGTERM into `stop['signal']`, so that a step is never cut in two; a second one ends."""
-  stop = {'signal': None}
+def stop_on_signal(deadline=None):
+  """Turns the first Ctrl-C or SIGTERM into the `signal` of a Stop, so that no step is cut in two; a second one ends."""
+  stop = Stop(deadline)
 
   def note(number, _):
-    stop['signal'] = number
+    stop.signal = number
     for name in before:
       signal.signal(name, before[name])
 

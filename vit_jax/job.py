@@ -167,16 +167,22 @@ class Job:
     return {'image': jax.ShapeDtypeStruct(image, jnp.uint8),
             'label': jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
 
+  def eval_batch_size(self):
+    """Pictures in a batch of an evaluation: the config's, or the next number that the devices can share."""
+    return math.ceil(self.config.eval_batch_size / self.mesh.size) * self.mesh.size
+
+  def compiled(self, step, params, batch):
+    """A function of parameters and an evaluation's batch, whose shapes and dtypes `batch` has, on all devices."""
+    whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
+    return cpu.compile_fast(jax.jit(step, in_shardings=(whole, split), out_shardings=whole), params, batch)
+
   def evaluate(self, params, source):
     """One pass over a source -> metrics, as `evaluate.evaluate` says; the first call compiles."""
-    devices = self.mesh.size
-    batch_size = math.ceil(self.config.eval_batch_size / devices) * devices
+    batch_size = self.eval_batch_size()
     if self.eval_step is None:
-      whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
       step = evaluate.make_eval_step(self.model, flip=self.config.augment.flip)
-      jitted = jax.jit(step, in_shardings=(whole, split), out_shardings=whole)
       batch = {**self.abstract_batch(batch_size), 'mask': jax.ShapeDtypeStruct((batch_size,), jnp.bool)}
-      self.eval_step = cpu.compile_fast(jitted, params, batch)
+      self.eval_step = self.compiled(step, params, batch)
     batches = pipeline.eval_batches(source, batch_size=batch_size)
     return evaluate.evaluate(self.eval_step, params, batches, self.mesh)
 

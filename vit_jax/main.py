@@ -21,18 +21,23 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'The run folder; by default runs
 _EVALUATE = flags.DEFINE_boolean('evaluate', False, 'Evaluate the run in --workdir instead of training.')
 _COUNTRY = flags.DEFINE_string('country', '', 'Whose electricity is used, by ISO 3166 code (DEU), for the CO2 of a '
                                'run; by default the mean of the world.')
+_MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Save and end with status 0 shortly before so many minutes are '
+                                  'over; the same line goes on.', lower_bound=0.0)
 flags.adopt_module_key_flags(command)
 
 
 def train(config, recipe, workdir):
   """Trains and says how it went; returns the exit status."""
+  from vit_jax import interrupt
   from vit_jax import progress
   from vit_jax import train as train_lib
 
-  result = train_lib.train(config, workdir, recipe=recipe, cache_dir=command.cache_dir(), country=_COUNTRY.value)
-  if result is None:
-    print(f'stopped; everything is saved. Go on with:\n  {machine.command_line()}')
-    return 130
+  try:
+    result = train_lib.train(config, workdir, recipe=recipe, cache_dir=command.cache_dir(), country=_COUNTRY.value,
+                             max_minutes=_MAX_MINUTES.value)
+  except interrupt.Stopped as stopped:
+    print(f'{stopped.reason}; everything is saved. Go on with:\n  {machine.command_line()}')
+    return stopped.status
   print(progress.describe_result(result))
   print(progress.table([
       ('files', f'{workdir}/ (result.json, metrics.jsonl, checkpoints/, tensorboard/)'),

@@ -1,8 +1,6 @@
 """How good answers are, from logits and labels of a whole part, on the host and in float64."""
 import numpy as np
-from scipy import optimize
 from scipy import special
-from scipy import stats
 
 # Bins of confidence, of equal width, that calibration is judged in (Guo et al. 2017).
 NUM_BINS = 15
@@ -24,6 +22,8 @@ def fit_temperature(logits, labels):
 
   To be fitted on a held-out part, never on the one that is judged: one number changes no class, only how sure it is.
   """
+  from scipy import optimize  # Here, not above, as what follows: predicting needs none of it.
+
   loss = lambda log_t: cross_entropy(logits, labels, np.exp(log_t))
   found = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method='bounded', options={'xatol': 1e-4})
   return float(np.exp(found.x))
@@ -31,6 +31,8 @@ def fit_temperature(logits, labels):
 
 def interval(correct, count):
   """Where the accuracy lies with 95 % confidence, after so many pictures: Wilson's interval, (low, high) in [0,1]."""
+  from scipy import stats
+
   low, high = stats.binomtest(int(correct), int(count)).proportion_ci(0.95, method='wilson')
   return float(low), float(high)
 
@@ -47,10 +49,10 @@ def bins(probabilities, labels):
           for i in range(NUM_BINS) if (inside := which == i).any()]
 
 
-def calibration_error(probabilities, labels):
-  """Expected calibration error: |confidence - accuracy| of each bin, weighted by its pictures (Guo et al. 2017)."""
-  gaps = [row['count'] * abs(row['confidence'] - row['accuracy']) for row in bins(probabilities, labels)]
-  return sum(gaps) / len(labels)
+def calibration_error(rows):
+  """Expected calibration error: |confidence - accuracy| of what `bins` gives, by its pictures (Guo et al. 2017)."""
+  gaps = [row['count'] * abs(row['confidence'] - row['accuracy']) for row in rows]
+  return sum(gaps) / sum(row['count'] for row in rows)
 
 
 def brier_score(probabilities, labels):
@@ -58,19 +60,26 @@ def brier_score(probabilities, labels):
   return float(np.square(probabilities - np.eye(probabilities.shape[1])[labels]).sum(-1).mean())
 
 
-def summary(logits, labels, temperature=1.0):
+def sureness(logits, labels, temperature=1.0):
+  """What a temperature changes, JSON-able: 'loss' (nats), 'brier', 'calibration_error' and 'calibration_bins'."""
+  probabilities = softmax(logits, temperature)
+  rows = bins(probabilities, labels)
+  return {'loss': cross_entropy(logits, labels, temperature), 'brier': brier_score(probabilities, labels),
+          'calibration_error': calibration_error(rows), 'calibration_bins': rows}
+
+
+def summary(logits, labels):
   """Everything at once, JSON-able: f[N,K] and i[N] -> accuracy and all that the functions above say.
 
-  'accuracy', 'accuracy_interval', 'top5' (with more than 5 classes), 'loss' (nats), 'brier', 'calibration_error' and
-  'calibration_bins'; 'per_class': [{'count', 'precision', 'recall', 'f1'}]; 'confusion'[label][answer] in pictures.
-  Precision is None where a class was never the answer, and recall where it has no picture.
+  'accuracy', 'accuracy_interval', 'top5' (with more than 5 classes) and what `sureness` gives; 'per_class':
+  [{'count', 'precision', 'recall', 'f1'}]; 'confusion'[label][answer] in pictures. Precision is
+  None where a class was never the answer, and recall where it has no picture.
   """
-  from sklearn import metrics  # Here, not above: it takes a second that training need not pay.
+  from sklearn import metrics
 
   labels = np.asarray(labels)
-  probabilities = softmax(logits, temperature)
-  count, num_classes = probabilities.shape
-  answers = probabilities.argmax(-1)
+  count, num_classes = logits.shape
+  answers = logits.argmax(-1)
   correct = int((answers == labels).sum())
   classes = np.arange(num_classes)
   precision, recall, f1, support = metrics.precision_recall_fscore_support(
@@ -78,12 +87,11 @@ def summary(logits, labels, temperature=1.0):
   number = lambda value: None if np.isnan(value) else float(value)
   found = {
       'count': count, 'accuracy': correct / count, 'accuracy_interval': interval(correct, count),
-      'loss': cross_entropy(logits, labels, temperature), 'brier': brier_score(probabilities, labels),
-      'calibration_error': calibration_error(probabilities, labels), 'calibration_bins': bins(probabilities, labels),
+      **sureness(logits, labels),
       'per_class': [{'count': int(n), 'precision': number(p), 'recall': number(r), 'f1': number(f)}
                     for n, p, r, f in zip(support, precision, recall, f1, strict=True)],
       'confusion': metrics.confusion_matrix(labels, answers, labels=classes).tolist(),
   }
   if num_classes > 5:
-    found['top5'] = float(metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=classes))
+    found['top5'] = float(metrics.top_k_accuracy_score(labels, logits, k=5, labels=classes))
   return found

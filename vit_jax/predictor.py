@@ -1,54 +1,119 @@
-"""Weights that answer: pictures in, probabilities of the classes out."""
+"""Weights that answer: pictures in; out come probabilities, whether they are of the classes at all, and the nearest."""
 import dataclasses
-from typing import Any
+import functools
+import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import augment
-from vit_jax import run
+from vit_jax import answerer
 from vit_jax.errors import BadInput
+from vit_jax.models import features as features_lib
 from vit_jax.weights import load
 
-# Pictures that are answered in one piece; fewer are padded, so that one program answers all.
+# Pictures that are answered in one piece.
 BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True)
+class Answers:
+  """What the model says of N pictures."""
+  probabilities: np.ndarray  # f32[N,K], as sure as the validation pictures allow, where they could say
+  known: np.ndarray  # bool[N], False for what is unlike the training; all True where nobody can say
+  features: np.ndarray  # f32[N,D], see models/features.py
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Predictor:
-  """A model with its weights, the names of its classes, and the size of the pictures it takes."""
-  class_names: tuple[str, ...]
-  image_size: int
-  about: str  # which weights these are
-  params: Any
-  _answer: Any  # params, u8[BATCH,S,S,3] -> f32[BATCH,K], compiled at its first call
+  """A model with its weights and its calibration, and where they are from."""
+  opened: load.Opened
+  path: str
+  cache_dir: pathlib.Path
 
   @classmethod
-  def load(cls, path):
+  def load(cls, path, cache_dir='~/.cache/vit_jax'):
     """Opens a run folder, a .safetensors file or shipped weights by name; raises BadInput for what is none of them.
 
-    It computes in float32 whatever it was trained in, so that all machines give the same answer.
+    It computes in float32 whatever it was trained in, so that all machines give the same answer. `cache_dir` is where
+    `training_pictures` finds decoded ones.
     """
-    flat, description, about = load.read(path)
-    if not description or not description['class_names']:
-      raise BadInput(f'{path} has no head, so it names no classes; train one with --config.init={path}')
-    model = run.model_from(description | {'dtype': 'float32'})
-    size = description['preprocessing']['image_size']
-    like = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), train=False))['params']
-    params = jax.tree.map(jnp.asarray, load.fit(flat, like, path))
+    return cls(load.open_model(path), path, pathlib.Path(cache_dir).expanduser())
+
+  @property
+  def class_names(self):
+    """The names of the K classes."""
+    return self.opened.class_names
+
+  @property
+  def image_size(self):
+    """Pixels a side of the pictures that it takes, S."""
+    return self.opened.image_size
+
+  @property
+  def calibrated(self):
+    """Whether the probabilities are at a temperature that was fitted on validation pictures."""
+    return self.opened.calibration.temperature is not None
+
+  @property
+  def can_tell(self):
+    """Whether `known` says anything: there is a threshold on how unlike the training a picture may be."""
+    return self.opened.calibration.threshold is not None
+
+  @property
+  def remembers(self):
+    """Whether `nearest` finds anything: the features of training pictures are there."""
+    return self.opened.calibration.features is not None
+
+  @property
+  def can_learn(self):
+    """Whether this is a run that was never calibrated, so that an evaluation would do it."""
+    return not self.remembers and (pathlib.Path(self.path).expanduser() / 'config.json').exists()
+
+  def answer(self, images):
+    """Pictures u8[N,S,S,3] -> Answers."""
+    probabilities, features = answerer.in_batches(BATCH, self._answer, images)
+    known = np.ones(len(images), bool)
+    if self.can_tell:
+      known = self.opened.calibration.distances(features) <= self.opened.calibration.threshold
+    return Answers(probabilities, known, features)
+
+  def nearest(self, features, k):
+    """The training pictures most like those with these features, f32[N,D]: -> (positions i32[N,k], distances f32[N,k]).
+
+    Positions are in the run's training part, nearest first; see `calibration.Calibration.nearest` for the distance.
+    Of a training part with fewer pictures, all. Raises BadInput where `remembers` is False.
+    """
+    if not self.remembers:
+      raise BadInput(f'{self.path} knows no training pictures: exported weights never hold them, as they are private, '
+                     'and a run gets them from vit_jax.main --evaluate')
+    return self.opened.calibration.nearest(features, k)
+
+  def training_pictures(self, positions):
+    """Pictures of the run's training part, i32[k] -> (u8[k,S,S,3], the names of their classes).
+
+    The first call reads the run's data. Raises BadInput where they are gone or not what they were, or `path` is no run.
+    """
+    found = self._train.read(np.asarray(positions, np.int64))
+    return found['image'], [self.class_names[label] for label in found['label']]
+
+  @functools.cached_property
+  def _train(self):
+    from vit_jax import job as job_lib  # Here, not above: nothing else needs the data.
+    from vit_jax import run
+
+    if not (pathlib.Path(self.path).expanduser() / 'config.json').exists():
+      raise BadInput(f'{self.path} is no run folder, so its training pictures are not known')
+    folder = run.RunFolder(pathlib.Path(self.path).expanduser())
+    job = job_lib.prepare(folder.config(), self.cache_dir, folder.read_json('model.json'))
+    folder.check_data(job.describe_data())
+    return job.data.train
+
+  @functools.cached_property
+  def _answer(self):
+    model, temperature = self.opened.model, self.opened.calibration.temperature or 1.0
 
     @jax.jit
     def answer(params, images):
-      logits = model.apply({'params': params}, augment.normalize(images), train=False)
-      return jax.nn.softmax(logits.astype(jnp.float32))
-    return cls(tuple(description['class_names']), size, about, params, answer)
-
-  def probabilities(self, images):
-    """Pictures u8[N,S,S,3] -> probabilities f32[N,K]."""
-    found = [np.zeros((0, len(self.class_names)), np.float32)]
-    for start in range(0, len(images), BATCH):
-      batch = images[start:start + BATCH]
-      padded = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.uint8)])
-      found.append(np.asarray(self._answer(self.params, padded))[:len(batch)])
-    return np.concatenate(found)
+      found, logits = features_lib.features_and_logits(model, params, images)
+      return jax.nn.softmax(logits / temperature), found
+    return functools.partial(answer, self.opened.params)

@@ -7,8 +7,11 @@
     metrics.jsonl     one line a logged step
     tensorboard/      the same numbers as TensorBoard events
     checkpoints/      Orbax: the newest ones and the best on validation
+    calibration.safetensors  how sure to be of an answer, and what is unlike the training; written at the end
     result.json       written once, at the end
+    lock              held by the process that trains
 """
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -16,8 +19,10 @@ import json
 import os
 import pathlib
 import platform
+import socket
 import subprocess
 
+import filelock
 import jax
 import jax.numpy as jnp
 
@@ -30,6 +35,9 @@ from vit_jax.models import variants
 
 PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
             'tensorflow-cpu', 'tensorflow-datasets', 'ml-collections')
+
+# Whose lock it is, the last entry of environment.json says. A file that is left of a killed process locks nothing.
+LOCK = 'lock'
 
 
 def environment():
@@ -45,6 +53,8 @@ def environment():
   return {
       'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
       'command': machine.command_line(),
+      'host': socket.gethostname(),
+      'process': os.getpid(),
       'python': platform.python_version(),
       'platform': platform.platform(),
       'processor': machine.processor_name(),
@@ -63,17 +73,54 @@ class RunFolder:
     self.metrics_path = self.path / 'metrics.jsonl'
     self.result_path = self.path / 'result.json'
 
+  @contextlib.contextmanager
+  def locked(self):
+    """Holds the folder, which is made if it is new, for this process alone; the system lets go of it when that ends.
+
+    Raises BadInput where it cannot be written, or another process holds it. Leaves no folder behind in which nothing
+    was written.
+    """
+    self.make()
+    lock = filelock.FileLock(self.path / LOCK, blocking=False)
+    try:
+      lock.acquire()
+    except filelock.Timeout:
+      last = (self.read_json('environment.json') if (self.path / 'environment.json').exists() else [{}])[-1]
+      who = f'process {last["process"]} on {last["host"]}, since {last["time"]}' if 'process' in last else 'another one'
+      raise BadInput(f'--workdir={self.path} is being trained in ({who}); wait for it, stop it, or name another folder'
+                     ) from None
+    except OSError as error:
+      raise self.unwritable(error) from None
+    try:
+      yield
+    finally:
+      lock.release()
+      if self.path.is_dir() and all(file.name == LOCK for file in self.path.iterdir()):
+        (self.path / LOCK).unlink(missing_ok=True)
+        self.path.rmdir()
+
+  def make(self):
+    """Makes the folder, if it is new; raises BadInput where that is not possible."""
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise self.unwritable(error) from None
+
+  def unwritable(self, error):
+    """The BadInput to raise for an OSError."""
+    return BadInput(f'--workdir={self.path} cannot be written ({error.strerror}); name another folder')
+
   def create(self, config, model_description, data_description):
     """Makes the folder, if it is new, with everything in it that training does not change.
 
     Raises BadInput where it cannot be written, or the data is no longer what the run began with.
     """
     self.check_data(data_description)
+    self.make()
     try:
-      self.path.mkdir(parents=True, exist_ok=True)
       atomic.write(self.path / 'config.json', config_lib.to_json(config))
     except OSError as error:
-      raise BadInput(f'--workdir={self.path} cannot be written ({error.strerror}); name another folder') from None
+      raise self.unwritable(error) from None
     self.write_json('model.json', model_description)
     self.write_json('data.json', data_description)
     self.note_environment()
@@ -136,8 +183,8 @@ class RunFolder:
     with self.metrics_path.open('a', encoding='utf-8') as f:
       f.write(json.dumps(line) + '\n')
 
-  def checkpoints(self, keep=1):
-    """The Orbax manager of the folder's checkpoints."""
+  def checkpoints(self, keep=None):
+    """The Orbax manager of the folder's checkpoints, to read them, or with `keep` to write, see checkpoint.py."""
     return checkpoint.open_manager(self.path / 'checkpoints', keep=keep)
 
 
@@ -151,7 +198,7 @@ def open_run(path, config):
   config_path = path / 'config.json'
   if path.exists() and not path.is_dir():
     raise BadInput(f'--workdir={path} is a file; name a folder')
-  if path.is_dir() and any(path.iterdir()) and not config_path.exists():
+  if path.is_dir() and any(file.name != LOCK for file in path.iterdir()) and not config_path.exists():
     raise BadInput(f'--workdir={path} holds files but no run of vit_jax; name a new or empty folder')
   if config_path.exists():
     # Through JSON both ways, so that only values that really differ are seen to.

@@ -7,6 +7,7 @@ import time
 import jax
 import jax.numpy as jnp
 
+from vit_jax import answerer
 from vit_jax import checkpoint
 from vit_jax import energy
 from vit_jax import interrupt
@@ -32,12 +33,12 @@ def check_finite(metrics, manager):
                    'lower --config.optim.lr (and muon_lr), or a --config.optim.grad_clip, in a new --workdir')
 
 
-def train(config, workdir, *, recipe, cache_dir, country=''):
-  """Trains a config in a run folder, from its newest checkpoint on if it has one: -> result, or None if stopped.
+def train(config, workdir, *, recipe, cache_dir, country='', max_minutes=None):
+  """Trains a config in a run folder, from its newest checkpoint on if it has one: -> what `result.json` holds.
 
-  The result is what `result.json` holds. The same config and machine give the same weights to the last bit,
-  however often the run was stopped on the way. `country` says whose electricity it takes, see `energy.intensity`.
-  Raises BadInput for what cannot work.
+  The same config and machine give the same weights to the last bit, however often the run was stopped on the way.
+  `country` says whose electricity it takes, see `energy.intensity`. Raises BadInput for what cannot work, and
+  interrupt.Stopped where a signal, or the end of `max_minutes`, came before the last step; everything is saved then.
   """
   started = time.monotonic()
   energy.intensity(country)  # A code that is unknown is refused now, not after the training.
@@ -49,9 +50,18 @@ def train(config, workdir, *, recipe, cache_dir, country=''):
   job = job_lib.prepare(config, cache_dir, folder.read_json('model.json') if exists else None)
   if not exists:  # Before the folder is made, that there be none where other weights do not fit.
     job.read_other_weights()
-  folder.create(config, run.describe_model(job.model, job.data.class_names, job.config.data.image_size),
-                job.describe_data())
-  with contextlib.closing(folder.checkpoints(config.keep)) as manager, contextlib.closing(energy.Meter()) as meter:
+  deadline = started + 60 * max_minutes if max_minutes else None
+  with folder.locked():
+    folder.create(config, run.describe_model(job.model, job.data.class_names, job.config.data.image_size),
+                  job.describe_data())
+    result = train_in(folder, job, started, recipe=recipe, country=country, deadline=deadline)
+    folder.write_json('result.json', result)
+  return result
+
+
+def train_in(folder, job, started, *, recipe, country, deadline):
+  """What `train` does once the folder is there: restores, trains, tests: -> what `result.json` will hold."""
+  with contextlib.closing(folder.checkpoints(job.config.keep)) as manager, contextlib.closing(energy.Meter()) as meter:
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
     print(job.describe(recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
@@ -59,12 +69,9 @@ def train(config, workdir, *, recipe, cache_dir, country=''):
     threading.Thread(target=quiet.import_tensorflow, daemon=True).start()
     state = state or job.initial_state()
     clock = Clock(folder.rewind_metrics(start_step), started, meter)
-    state = loop(job, folder, manager, state, start_step, clock)
-    if state is None:
-      return None
-    result = finish(job, state, clock, folder.metrics()[-1], country)
-  folder.write_json('result.json', result)
-  return result
+    state = loop(job, folder, manager, state, start_step, clock, deadline)
+    answerer.calibrate(job, state.ema, folder)  # For vit_jax.predict.
+    return finish(job, state, clock, folder.metrics()[-1], country)
 
 
 @dataclasses.dataclass
@@ -86,8 +93,8 @@ class Clock:
     return {name: self.before.get(name, 0.0) + value for name, value in now.items()}
 
 
-def loop(job, folder, manager, state, start_step, clock):
-  """The steps from `start_step` to the end: -> the last state, or None if a signal stopped it on the way."""
+def loop(job, folder, manager, state, start_step, clock, deadline):
+  """The steps from `start_step` to the end: -> the last state; raises interrupt.Stopped as `train` says."""
   config = job.config
   size = job.size_at(start_step)
   train_step = job.compiled_train_step(state, size)
@@ -98,17 +105,21 @@ def loop(job, folder, manager, state, start_step, clock):
   one_by_one = job.mesh.size > 1 and jax.default_backend() == 'cpu'
   bar = progress.Progress(start_step=start_step, total_steps=job.total_steps, batch_size=config.batch_size)
   writer = tensorboard.Writer(folder.path / 'tensorboard')
-  with contextlib.closing(bar), contextlib.closing(writer), interrupt.stop_on_signal() as stop:
+  with contextlib.closing(bar), contextlib.closing(writer), interrupt.stop_on_signal(deadline) as stop:
+    waiting = None
     for step in range(start_step + 1, job.total_steps + 1):
       if size != job.size_at(step - 1):
         size = job.size_at(step - 1)
         train_step = job.compiled_train_step(state, size)
       state, metrics = train_step(state, sharding.shard_batch(next(batches), job.mesh), key)
-      if one_by_one:
-        jax.block_until_ready(state)
+      # One step is always waiting for the device, and never more: a wish to stop is heard at once.
+      jax.block_until_ready(metrics if one_by_one else waiting)
+      waiting = metrics
+      stop.step_done()
+      stopped = stop.wanted
       validate = job.validates(step)
       due = validate or step % config.log_every == 0
-      if not (due or stop['signal']):
+      if not (due or stopped):
         continue
       metrics = jax.device_get(metrics)  # the only host sync
       check_finite(metrics, manager)
@@ -120,10 +131,10 @@ def loop(job, folder, manager, state, start_step, clock):
         folder.log(line)
         writer.write(step, line)
       bar.update(step, line, always=validate)
-      if validate or stop['signal']:
+      if validate or stopped:
         checkpoint.save(manager, step, state, {'accuracy': validation['accuracy']} if validation else None)
-      if stop['signal'] and step < job.total_steps:
-        return None
+      if stopped and step < job.total_steps:
+        raise stopped
   return state
 
 

@@ -42,7 +42,7 @@ def images():
 
 
 def test_it_answers_as_the_predictor_does(path, opened, images):
-  expected = predictor.Predictor.load(path).probabilities(images)
+  expected = predictor.Predictor.load(path).answer(images).probabilities
   np.testing.assert_allclose(opened.probabilities(images), expected, atol=1e-6)
   assert opened.class_names == NAMES and opened.cells == (4, 4)
 

@@ -112,11 +112,36 @@ def test_what_has_no_place_there(form, model, message):
                                           'stem_channels': (8,), 'conv_positions': True}])
 def test_a_program_answers_any_number_of_pictures(changes):
   model, params, _ = make(**changes)
-  answer = jax_export.deserialize(bytearray(program.serialise(model, params, SIZE))).call
+  answer = jax_export.deserialize(bytearray(program.stablehlo(model, params, SIZE))).call
   logits = logits_of(model, params).astype(np.float64)
   want = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
   for count in (1, 3):
     np.testing.assert_allclose(answer(IMAGES[:count]), want[:count], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('changes', [
+    {}, {'classifier': 'gap', 'stem': 'conv', 'patch_size': 2, 'stem_channels': (8,), 'conv_positions': True},
+    {'classifier': 'distilled'}, 'resnet-small'])
+def test_an_onnx_program_answers_in_another_runtime(changes):
+  pytest.importorskip('jax2onnx', reason="jax2onnx is not installed: pip install '.[onnx]'")
+  import onnxruntime
+  if changes == 'resnet-small':
+    model = variants.build(changes, num_classes=3)
+    params = model.init(jax.random.key(0, impl='rbg'), jnp.zeros((1, SIZE, SIZE, 3)), train=False)['params']
+  else:
+    model, params, _ = make(**changes)
+  session = onnxruntime.InferenceSession(program.onnx(model, params, SIZE), providers=['CPUExecutionProvider'])
+  logits = logits_of(model, params).astype(np.float64)
+  want = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  for count in (1, 3):
+    found, = session.run(['probabilities'], {'pictures': IMAGES[:count]})
+    np.testing.assert_allclose(found, want[:count], rtol=1e-4, atol=1e-6)
+
+
+def test_onnx_names_what_it_needs(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'jax2onnx', None)
+  with pytest.raises(BadInput, match=r"ONNX needs jax2onnx: pip install '\.\[onnx\]'"):
+    program.onnx(None, None, SIZE)
 
 
 @pytest.fixture
@@ -155,7 +180,7 @@ def test_the_command_writes_each_form(weights, tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'more', 'message'), [
-    ('out', (), 'must be a file ending in .safetensors, .npz, .stablehlo, or a folder with --format=timm'),
+    ('out', (), 'must be a file ending in .safetensors, .npz, .stablehlo, .onnx, or a folder with --format=timm'),
     ('out.npz', ('--format=stablehlo',), 'must be a file ending in .stablehlo for --format=stablehlo'),
     ('.', ('--format=timm',), 'exists already; name a new folder'),
     ('none/out.npz', (), 'must be in a folder that exists')])

@@ -134,7 +134,7 @@ def test_a_predictor_opens_them_with_the_names_of_their_classes(case, names):
     return
   recorded = np.load(FIXTURES / case / 'io.npz')
   want = np.exp(recorded['logits']) / np.exp(recorded['logits']).sum(axis=1, keepdims=True)
-  np.testing.assert_allclose(found.probabilities(recorded['image']), want, rtol=1e-4)
+  np.testing.assert_allclose(found.answer(recorded['image']).probabilities, want, rtol=1e-4)
 
 
 def test_the_fixtures_say_who_made_them_and_are_small():

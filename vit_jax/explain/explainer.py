@@ -1,18 +1,16 @@
 """Weights that explain themselves: pictures in, probabilities and maps out."""
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vit_jax import answerer
 from vit_jax import augment
-from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.explain import attention
-from vit_jax.models import variants
 from vit_jax.weights import load
 
 # Pictures in one piece: answered, and looked at. Of ViT-B/16 the latter takes 2.3 GB of memory.
@@ -43,14 +41,11 @@ class Explainer:
   def load(cls, path):
     """Opens a run folder, a .safetensors file or shipped weights by name; raises BadInput for what is none of them.
 
-    So it does for a ResNet, which has no attention. It computes in float32, as predictor.py does.
+    So it does for a ResNet, which has no attention.
     """
-    flat, description, _ = load.read(path)
-    model = run.model_from(description | {'dtype': 'float32'})
-    attention.check(model)
-    size = description['preprocessing']['image_size']
-    params = load.fit(flat, variants.abstract_params(model, size), path)
-    return cls(model, jax.tree.map(jnp.asarray, params), tuple(description['class_names']), size)
+    opened = load.open_model(path)
+    attention.check(opened.model)
+    return cls(opened.model, opened.params, opened.class_names, opened.image_size)
 
   @property
   def cells(self):
@@ -70,16 +65,16 @@ class Explainer:
     if classes.size and not 0 <= classes.min() <= classes.max() < known:
       raise BadInput(f'class {classes.min() if classes.min() < 0 else classes.max()} is none of the {known} that the '
                      f'model knows; take 0 to {known - 1}')
-    rollout, relevance = in_batches(LOOKED_AT, self._maps, images, classes.astype(np.int32))
+    rollout, relevance = answerer.in_batches(LOOKED_AT, self._maps, images, classes.astype(np.int32))
     return Look(probabilities, classes, rollout, relevance)
 
   def probabilities(self, images):
     """Pictures u8[N,S,S,3] -> probabilities f32[N,K], as predictor.py gives them."""
-    return in_batches(ANSWERED, self._answer, images)[0]
+    return answerer.in_batches(ANSWERED, self._answer, images)[0]
 
   def attention(self, images):
     """Pictures u8[N,S,S,3] -> attention f32[N,L,H,T,T]: of each layer and head, what each token takes from each."""
-    return in_batches(LOOKED_AT, self._attention, images)[0]
+    return answerer.in_batches(LOOKED_AT, self._attention, images)[0]
 
   def head_maps(self, images):
     """Pictures u8[N,S,S,3] -> f32[N,L,H,h,w]: what each head takes from each patch for the tokens that are read out."""
@@ -117,18 +112,3 @@ class Explainer:
       of_classes = attention.relevance_map(self.model, related, self.cells)
       return attention.rollout_map(self.model, seen, self.cells), jnp.moveaxis(of_classes, 0, 1)
     return functools.partial(jax.jit(maps), self.params)
-
-
-def in_batches(most, step, *arrays):
-  """A function of rows of each array, over all rows, `most` at a time: -> its outputs, numpy, joined.
-
-  The last ones are padded, so that one program does all; for a few pictures it is one of few.
-  """
-  size = min(most, 2 ** math.ceil(math.log2(max(len(arrays[0]), 1))))
-  found = []
-  for start in range(0, max(len(arrays[0]), 1), size):
-    batch = [array[start:start + size] for array in arrays]
-    count = len(batch[0])
-    pad = lambda array: np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
-    found.append([np.asarray(out)[:count] for out in step(*map(pad, batch))])
-  return [np.concatenate(parts) for parts in zip(*found, strict=True)]

@@ -57,7 +57,7 @@ class ResNet(nn.Module):
     x = stem.conv_stem(images, channels=self.stem_channels, dtype=self.dtype)
     for i, features in enumerate(self.stage_features):
       if i:
-        x = nn.avg_pool(x, (2, 2), strides=(2, 2))
+        x = nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
       for j in range(self.num_units):
         x = BasicUnit(features, self.dtype, name=f'stage{i}_unit{j}')(x)
     x = nn.relu(nn.GroupNorm(num_groups=None, group_size=16, dtype=self.dtype, name='norm')(x))

@@ -138,7 +138,7 @@ def resnet_stem(x, *, num_units, dtype):
   """The hybrid's ResNet without its head (paper, section 3.1, "Hybrid Architecture"): stride 4, then 2 per stage."""
   x = StdConv(64, kernel_size=7, stride=2, dtype=dtype, name='conv_root')(x)
   x = nn.relu(nn.GroupNorm(dtype=dtype, name='gn_root')(x))
-  x = nn.max_pool(x, (3, 3), strides=(2, 2), padding='SAME')
+  x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding='SAME')
   for i, units in enumerate(num_units):
     stage = ResNetStage(units, 64 * 2**i, 1 if i == 0 else 2, dtype, name=f'block{i + 1}')
     x = stage(x)

@@ -1,14 +1,22 @@
 """One door to weights: a run folder, a file of ours or of others, or shipped ones by name -> parameters of a model."""
 import contextlib
+import dataclasses
 import pathlib
+from typing import Any
 
 from absl import logging
 from flax import traverse_util
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from vit_jax import calibration
 from vit_jax import checkpoint
 from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.errors import one_line
+from vit_jax.models import features
+from vit_jax.models import variants
 from vit_jax.weights import adapt
 from vit_jax.weights import files
 from vit_jax.weights import foreign
@@ -42,6 +50,31 @@ def fit(flat, like, path, positions='bilinear'):
   return traverse_util.unflatten_dict(flat, sep='/')
 
 
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """Weights as a model that answers, and all that is known about them."""
+  model: Any  # It computes in float32 whatever it was trained in, so that all machines give the same answer.
+  params: Any
+  class_names: tuple[str, ...]
+  image_size: int
+  about: str  # which weights these are
+  calibration: Any  # calibration.Calibration; an empty one where there is none
+
+
+def open_model(path):
+  """Opens what `load_weights` takes: -> Opened; raises BadInput for what is none of it, or names no classes."""
+  flat, description, about, calibrated = read_calibrated(path)
+  if not description or not description['class_names']:
+    raise BadInput(f'{path} has no head, so it names no classes; train one with --config.init={path}')
+  model = run.model_from(description | {'dtype': 'float32'})
+  size = description['preprocessing']['image_size']
+  params = fit(flat, variants.abstract_params(model, size), path)
+  calibrated = calibrated or calibration.Calibration()
+  calibration.check_width(calibrated, *features.width(traverse_util.flatten_dict(params, sep='/')), path)
+  params = jax.tree.map(jnp.asarray, params)
+  return Opened(model, params, tuple(description['class_names']), size, about, calibrated)
+
+
 def looks_like(flat):
   """The variant that the weights are of, as the beginning of a sentence, '' for none in the table."""
   try:
@@ -54,21 +87,29 @@ def looks_like(flat):
 def read(path):
   """Reads weights as they are: -> ({name: f32 array}, model description, line about them).
 
+  As `read_calibrated` does, without the calibration.
+  """
+  return read_calibrated(path)[:3]
+
+
+def read_calibrated(path):
+  """Reads weights as they are: -> ({name: f32 array}, model description, line about them, Calibration or None).
+
   Warns of numbers that are not finite. Raises BadInput for what is no weights of a model that we have, or damaged.
   """
   place = hub.fetch(path) if str(path).startswith(hub.PREFIX) else path
   with np.errstate(all='ignore'):  # What numpy would warn of, this does by name.
-    flat, description, about = read_folder(place) or read_file(place)
+    flat, description, about, calibrated = read_folder(place) or read_file(place)
     # A sum is quick, and finite unless something in it is not.
     broken = [name for name, leaf in flat.items() if not np.isfinite(leaf.sum()) and not np.isfinite(leaf).all()]
   if broken:
     logging.warning('%s holds numbers that are not finite, in %d of %d arrays: %s', path, len(broken), len(flat),
                     ', '.join(broken[:5]))
-  return flat, description, about
+  return flat, description, about, calibrated
 
 
 def read_folder(path):
-  """The weights in a folder, as `read` gives them: a run's, or model.safetensors; None where it is no folder."""
+  """What `read_calibrated` gives, of a run or of model.safetensors in a folder; None where it is no folder."""
   folder = pathlib.Path(path).expanduser()
   if not folder.is_dir():
     return None
@@ -84,7 +125,7 @@ def read_folder(path):
 
 
 def read_file(path):
-  """The weights in a file, or shipped ones by name, as `read` gives them."""
+  """The weights in a file, or shipped ones by name, as `read_calibrated` gives them."""
   place = pathlib.Path(path).expanduser()
   if not place.is_file():
     shipped = sorted(file.stem for file in SHIPPED.glob('*.safetensors'))
@@ -93,15 +134,26 @@ def read_file(path):
                      + (f', or one of those that come with vit_jax: {", ".join(shipped)}' if shipped else ''))
     place = SHIPPED / f'{path}.safetensors'
   flat, metadata = tensors.read(place)
-  return (flat, *files.described(metadata, place)) if files.is_ours(metadata) else foreign.read(flat, place)
+  if not files.is_ours(metadata):
+    return *foreign.read(flat, place), None
+  flat, calibrated = files.split(flat, metadata, place)
+  return flat, *files.described(metadata, place), calibrated
 
 
 def read_run(path):
-  """The running mean of the weights in the newest checkpoint of a run, as `read` gives them."""
+  """The running mean of the weights in the newest checkpoint of a run, as `read_calibrated` gives them."""
   folder = run.RunFolder(path)
   model = folder.read_json('model.json')
+  try:
+    files.check_description(model)
+  except files.DAMAGE as error:
+    raise BadInput(f'{path}/model.json describes no model of this version of vit_jax ({one_line(error)}); take the '
+                   'version that trained it, or train it anew') from None
+  if not (folder.path / 'checkpoints').is_dir():  # Which Orbax would make.
+    raise BadInput(f'{path} is a run without its checkpoints/; copy that folder too, or train the run first')
   with contextlib.closing(folder.checkpoints()) as manager:
     step, state = checkpoint.newest(manager)
+  calibrated = calibration.read(folder.path / calibration.NAME, checkpoint.digest(state['ema']))
   flat = {name: np.asarray(leaf, np.float32)
           for name, leaf in traverse_util.flatten_dict(state['ema'], sep='/').items()}
-  return flat, model, f'step {step} of {path}'
+  return flat, model, f'step {step} of {path}', calibrated

@@ -3,6 +3,8 @@
 Two formats are read: safetensors and .npz. Neither runs code. Pickles do, and so no pickle is ever opened: PyTorch's
 .bin, .pth, .pt and .ckpt are refused with the line that converts them.
 """
+import json
+import math
 import pathlib
 import zipfile
 
@@ -12,8 +14,9 @@ import numpy as np
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
 
-# Importing jax has taught numpy bfloat16.
-FLOATS = tuple(np.dtype(kind) for kind in (jnp.bfloat16, np.float16, np.float32, np.float64))
+# The floats that weights may be stored as, by the name that safetensors gives them. Importing jax has taught numpy the
+# first.
+STORED = {'BF16': np.dtype(jnp.bfloat16), 'F16': np.dtype('<f2'), 'F32': np.dtype('<f4'), 'F64': np.dtype('<f8')}
 PICKLE_SUFFIXES = ('.bin', '.pth', '.pt', '.ckpt', '.pkl', '.pickle')
 # No header of a ViT is near this; safetensors itself refuses longer ones.
 LONGEST_HEADER = 100_000_000
@@ -83,20 +86,31 @@ def read_safetensors(path):
   import safetensors  # Here, not above: nothing else needs it.
 
   with safetensors.safe_open(path, 'numpy') as file:
-    flat = {name: as_float32(file.get_tensor(name), name, path) for name in file.keys()}  # noqa: SIM118
-    return flat, file.metadata() or {}
+    names, metadata = file.keys(), file.metadata() or {}
+  # Read, not mapped as the library does: a process that maps the file holds every number twice.
+  with path.open('rb') as file:
+    length = int.from_bytes(file.read(8), 'little')
+    header = json.loads(file.read(length))
+    def array(name):
+      entry = header[name]
+      check_float(entry['dtype'], STORED, name, path)
+      file.seek(8 + length + entry['data_offsets'][0])
+      return np.fromfile(file, STORED[entry['dtype']], math.prod(entry['shape'])).reshape(entry['shape'])
+    return {name: np.asarray(array(name), np.float32) for name in names}, metadata
 
 
 def read_npz(path):
   """-> ({name: f32 array}, {}); never unpickles."""
   # Opened here, as numpy leaves a damaged file open.
   with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-    return {name: as_float32(archive[name], name, path) for name in archive.files}, {}
+    def array(name):
+      leaf = archive[name]
+      check_float(getattr(leaf, 'dtype', type(leaf).__name__), STORED.values(), name, path)
+      return np.asarray(leaf, np.float32)
+    return {name: array(name) for name in archive.files}, {}
 
 
-def as_float32(leaf, name, path):
-  """A float array of any width as float32, without a copy where it is that; raises BadInput for what is none."""
-  dtype = getattr(leaf, 'dtype', type(leaf).__name__)
-  if dtype not in FLOATS:
+def check_float(dtype, floats, name, path):
+  """Raises BadInput where an array's type is none of `floats`."""
+  if dtype not in floats:
     raise BadInput(f'{path} holds no weights that can be read: {name} is {dtype}, not floating-point numbers')
-  return np.asarray(leaf, np.float32)

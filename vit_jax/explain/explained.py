@@ -1,0 +1,104 @@
+"""An answer explained, as one picture: what was asked, what the answer rests on, the training pictures most like it."""
+import itertools
+import pathlib
+
+import numpy as np
+from PIL import Image
+from PIL import PngImagePlugin
+
+from vit_jax.errors import BadInput
+from vit_jax.explain import explainer
+from vit_jax.explain import faithfulness
+from vit_jax.explain import overlay
+from vit_jax.models import variants
+
+# The first by trying, for any model; the others are read off the attention of a ViT. experiments/explain/ says which
+# of them point at the evidence.
+MAPS = ('occlusion', 'relevance', 'rollout')
+NEAREST = 5
+# By this the files are known as ours, and may be written anew.
+SOFTWARE = 'vit_jax.predict'
+
+
+def occlusion_map(answer, image, label, probability, cells):
+  """By how much the class's probability falls when one patch alone is grey: u8[S,S,3] -> f32[h,w].
+
+  `answer` gives pictures' probabilities, u8[N,S,S,3] -> f32[N,K]; `probability` is that of the whole picture.
+  """
+  h, w = cells
+  many = np.broadcast_to(image, (h * w, *image.shape))
+  one_each = np.eye(h * w, dtype=bool).reshape(-1, h, w)
+  covered = faithfulness.paste(many, faithfulness.grey(many), one_each)
+  return (probability - faithfulness.class_scores(answer, covered, np.full(h * w, label))).reshape(h, w)
+
+
+def place(folder, name):
+  """The file for the picture `name`: FOLDER/NAME.png, or NAME-2.png and so on where that is something else's.
+
+  A file that was written for the same picture before has the place again.
+  """
+  stem = 'stdin' if name == '-' else pathlib.PurePath(name).stem
+  numbered = (folder / f'{stem}{"" if number == 1 else f"-{number}"}.png' for number in itertools.count(1))
+  return next(path for path in numbered if not path.exists() or is_of(path, name))
+
+
+def is_of(path, name):
+  """Whether a file was written by `Sheets` for the picture `name`."""
+  try:
+    with Image.open(path) as image:
+      return (image.info.get('Software'), image.info.get('Source')) == (SOFTWARE, name)
+  except OSError:
+    return False
+
+
+class Sheets:
+  """Writes a PNG for each answered picture into a folder, which is made; raises BadInput where that cannot be."""
+
+  def __init__(self, predictor, folder, kind):
+    opened = predictor.opened
+    self.predictor, self.kind = predictor, kind
+    self.folder = pathlib.Path(folder).expanduser()
+    self.cells = 2 * (opened.image_size // variants.stride(opened.model),)
+    self.why_not = None  # The reason why there are no nearest training pictures, once it is known.
+    if kind != 'occlusion':
+      self.seer = explainer.Explainer(opened.model, opened.params, opened.class_names, opened.image_size)
+    try:
+      self.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise BadInput(f'{folder} cannot be made ({error.strerror}); name another folder for the explanations'
+                     ) from None
+
+  def map(self, image, label, probability):
+    """What the class rests on, f32[h,w]."""
+    if self.kind == 'occlusion':
+      answer = lambda images: self.predictor.answer(images).probabilities
+      return occlusion_map(answer, image, label, probability, self.cells)
+    look = self.seer.look(image[None], [[label]])
+    return look.rollout[0] if self.kind == 'rollout' else look.relevance[0, 0]
+
+  def nearest(self, features):
+    """The training pictures most like one with these features f32[D], with captions; [] where they cannot be had."""
+    if self.why_not:
+      return []
+    try:
+      positions, distances = self.predictor.nearest(features[None], NEAREST)
+      pictures, names = self.predictor.training_pictures(positions[0])
+    except BadInput as error:
+      self.why_not = str(error)
+      return []
+    return [(picture, f'near: {name}, {distance:.2f}')
+            for picture, name, distance in zip(pictures, names, distances[0], strict=True)]
+
+  def write(self, name, image, probabilities, known, features):
+    """One picture u8[S,S,3] with its answer f32[K] and features f32[D]: -> the path of its file."""
+    label = int(probabilities.argmax())
+    values = self.map(image, label, probabilities[label])
+    answer = f'{self.predictor.class_names[label]} {probabilities[label]:.0%}'
+    row = [(image, answer if known else f'none? {answer}'), (overlay.overlay(image, values, 256), self.kind)]
+    near = self.nearest(features)
+    path = place(self.folder, name)
+    info = PngImagePlugin.PngInfo()
+    info.add_text('Software', SOFTWARE)
+    info.add_itxt('Source', name)
+    overlay.sheet([row, near] if near else [row]).save(path, pnginfo=info)
+    return path

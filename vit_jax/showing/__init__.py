@@ -1,0 +1,1 @@
+"""What the demo shows in a browser, and to whom it answers."""

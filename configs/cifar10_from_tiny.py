@@ -1,9 +1,10 @@
-"""CIFAR-10's ten classes, from the Tiny ImageNet weights that come with vit_jax: an hour of two cores.
+"""CIFAR-10's ten classes, from the Tiny ImageNet weights that come with vit_jax: under an hour of two cores.
 
     python -m vit_jax.main --config=configs/cifar10_from_tiny.py
 
-For weights that know small pictures of animals and vehicles, to start from (finetune_small.py). Training pictures that
-are nearly the same as a test picture of CIFAR-10 or of Tiny ImageNet are left out.
+For weights that know small pictures of animals and vehicles, to start from (finetune_small.py): they are the `cifar10`
+that come with vit_jax. Training pictures that are nearly the same as a test picture of CIFAR-10 or of Tiny ImageNet are
+left out. It reached 89.2 % (experiments/transfer).
 """
 from configs import finetune_small
 
@@ -15,12 +16,10 @@ def get_config():
   config.data.classes = ()
   config.data.val_fraction = 0.02
   config.data.clear_of = ('cifar10', 'tiny_imagenet')
+  config.model.patch_dropout = None
   config.epochs = 12.0
   config.eval_epochs = 1.0
   config.ema_decay = 0.998
   config.optim.lr = 1.5e-3
   config.optim.muon_lr = 0.01
-  config.augment.crop_padding = 0
-  config.augment.crop_scale = 0.5
-  config.augment.cutmix = 0.25
   return config

@@ -14,6 +14,13 @@ from vit_jax.reporting import findings
 STEPS = 20
 
 
+def pytest_collection_modifyitems(items):
+  """Whatever looks at the run is slow: it is evaluated first."""
+  for item in items:
+    if 'run_folder' in getattr(item, 'fixturenames', ()):
+      item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope='session')
 def run_folder(tmp_path_factory):
   """A finished run, which gets most digits wrong: nothing was trained, to save the time."""

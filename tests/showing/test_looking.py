@@ -18,6 +18,8 @@ from vit_jax.weights import files
 NAMES = ('cat', 'dog', 'eel')
 SIZE = 8
 
+pytestmark = pytest.mark.slow
+
 
 def save(path, model):
   """Random weights of a model in a file."""

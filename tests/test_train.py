@@ -43,12 +43,15 @@ def without_time(line):
   return {key: value for key, value in line.items() if not key.endswith(('seconds', 'kwh'))}
 
 
-def wait_for_checkpoint(workdir, process, number):
-  """Until so many checkpoints have been written, or the run has ended."""
-  checkpoints = workdir / 'checkpoints'
-  while process.poll() is None:
-    if len([path for path in checkpoints.glob('*') if path.name.isdigit()]) >= number:
-      return
+def newest(workdir):
+  """The step of the newest checkpoint, 0 for none."""
+  return max((int(path.name) for path in (workdir / 'checkpoints').glob('*') if path.name.isdigit()), default=0)
+
+
+def wait_for_checkpoint(workdir, process):
+  """Until another checkpoint has been written than there was, or the run has ended."""
+  before = newest(workdir)
+  while process.poll() is None and newest(workdir) <= before:
     time.sleep(0.02)
 
 
@@ -86,9 +89,9 @@ def test_learns_and_leaves_a_folder_that_stands_alone(uninterrupted):
 @pytest.mark.slow
 def test_killed_runs_end_bit_identical(uninterrupted, tmp_path):
   workdir = tmp_path / 'killed'
-  for number in (1, 2):
+  for _ in range(2):
     process = start(workdir)
-    wait_for_checkpoint(workdir, process, number)
+    wait_for_checkpoint(workdir, process)
     process.send_signal(signal.SIGKILL)
     assert finish(process)[0] == -signal.SIGKILL
     assert not (workdir / 'result.json').exists()
@@ -107,7 +110,7 @@ def test_a_stopped_run_is_saved_and_says_how_to_go_on(uninterrupted, tmp_path):
                                (None, 0, 'the time is over;')]:
     process = start(workdir, *(() if stop else ('--max_minutes=0.01',)))
     if stop:
-      wait_for_checkpoint(workdir, process, 1 if stop == signal.SIGINT else 3)
+      wait_for_checkpoint(workdir, process)
       process.send_signal(stop)
     found, out, err = finish(process)
     assert found == status, err
@@ -227,7 +230,7 @@ def test_a_fine_tuned_model_goes_on_without_the_weights_it_started_from(uninterr
   status, _, err = finish(start(whole, *options, recipe='--config=configs/finetune.py'))
   assert status == 0, err
   process = start(killed, *options, recipe='--config=configs/finetune.py')
-  wait_for_checkpoint(killed, process, 1)
+  wait_for_checkpoint(killed, process)
   process.send_signal(signal.SIGKILL)
   assert finish(process)[0] == -signal.SIGKILL
   exported.unlink()
@@ -244,7 +247,8 @@ def test_pictures_that_grow_are_trained_on_and_gone_on_with(tmp_path):
   status, _, err = finish(start(tmp_path / 'whole', *flags))
   assert status == 0, err
   process = start(tmp_path / 'killed', *flags)
-  wait_for_checkpoint(tmp_path / 'killed', process, 2)
+  for _ in range(2):
+    wait_for_checkpoint(tmp_path / 'killed', process)
   process.kill()
   process.communicate()
   status, _, err = finish(start(tmp_path / 'killed', *flags))

@@ -27,6 +27,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 NAMES = ('cat', 'dög', 'eel, electric', 'fox')
 SIZE = 8
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def model():

@@ -68,6 +68,7 @@ def test_each_change_is_pillows(images, name, sign):
       assert off.max() <= 1, (strength, off.max())  # Pillow rounds here and there.
 
 
+@pytest.mark.slow
 def test_kinds_do_not_mix(images):
   """All fourteen at once on one picture are the fourteen alone."""
   batch = jnp.asarray(np.repeat(images[:1], len(trivial.NAMES), axis=0))
@@ -80,6 +81,7 @@ def test_kinds_do_not_mix(images):
   assert len({picture.tobytes() for picture in together}) == len(names)
 
 
+@pytest.mark.slow
 def test_every_change_is_drawn_about_equally_often(images):
   batch = jnp.asarray(np.repeat(images[:1], 2000, axis=0))
   changed = np.asarray(trivial.trivial_augment(jax.random.key(0), batch))

@@ -16,6 +16,8 @@ from vit_jax.models import vit
 SIZES = dict(num_classes=3, patch_size=4, hidden_size=8, num_layers=2, num_heads=2, mlp_dim=12)
 FRONT = {'token': 1, 'gap': 0, 'distilled': 2, 'gap+token': 1, 'token+dist': 2}
 
+pytestmark = pytest.mark.slow
+
 
 def build(**changes):
   return vit.VisionTransformer(**SIZES | changes)

@@ -15,6 +15,8 @@ from vit_jax.weights import load
 SIZE = 8
 NAMES = ('cat', 'dog', 'eel')
 
+pytestmark = pytest.mark.slow
+
 
 class Asked(predictor.Predictor):
   """A predictor whose training pictures are plain greys, position by position."""

@@ -15,6 +15,8 @@ NAMES = ('cat', 'dog', 'eel')
 SIZE = 8
 COUNT = explainer.ANSWERED + 3  # More than one batch, the last of them padded.
 
+pytestmark = pytest.mark.slow
+
 
 def save(path, model):
   """Random weights of a model in a file."""

@@ -94,7 +94,8 @@ def main():
   measured = {}
   for number in range(options.rounds):
     for form in FORMS:
-      for by in ('library', 'vit_jax'):
+      # Whoever comes second finds other memory, so that they take turns in that too.
+      for by in ('library', 'vit_jax')[::1 if number % 2 else -1]:
         done = subprocess.run([sys.executable, __file__, f'--work={options.work}', '--load', form, by], check=True,
                               capture_output=True, text=True)
         measured.setdefault((form, by), []).append(json.loads(done.stdout.splitlines()[-1]))

@@ -1,9 +1,39 @@
 """What all tests share: quiet libraries and quick compiling, set up before the first of them is imported."""
 import os
 
+import pytest
+
 from vit_jax import quiet
 
 # Programs that run for a moment need no optimising, which takes half of these tests' time. The commands that tests
 # start inherit it. With 0 in its place everything runs as users have it, and must pass as well.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 quiet.silence()
+
+
+@pytest.fixture(scope='session')
+def save_random_weights():
+  """A function that writes random weights of a model for three classes into a file, and gives its path."""
+  # Here, not above: most tests need none of this.
+  import jax
+  import numpy as np
+
+  from vit_jax import run
+  from vit_jax.models import variants
+  from vit_jax.weights import files
+
+  def save(path, model, image_size):
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(0, .5, leaf.shape).astype(np.float32),
+                          variants.abstract_params(model, image_size))
+    files.save(path, params, run.describe_model(model, ('cat', 'dog', 'eel'), image_size), 'made by a test')
+    return path
+  return save
+
+
+@pytest.fixture(scope='session')
+def small_weights(save_random_weights, tmp_path_factory):
+  """The file of a small ViT with random weights, for pictures of 8×8 pixels."""
+  from vit_jax.models import variants
+  model = variants.build('small-digits', num_classes=3, image_size=8, hidden_size=16, mlp_dim=32, patch_size=2)
+  return save_random_weights(tmp_path_factory.mktemp('weights') / 'w.safetensors', model, 8)

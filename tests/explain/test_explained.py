@@ -56,7 +56,7 @@ def test_the_map_is_faithfulness_pys(images):
   p = answer(images)
   want = faithfulness.occlusion_maps(answer, images, p.argmax(axis=1), (4, 4))
   for i, image in enumerate(images):
-    found = explained.occlusion_map(answer, image, p[i].argmax(), p[i].max(), (4, 4))
+    found = faithfulness.occlusion_map(answer, image, p[i].argmax(), p[i].max(), (4, 4))
     np.testing.assert_allclose(found, want[i], atol=1e-6)
   assert np.ptp(want) > .01
 

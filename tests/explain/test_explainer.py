@@ -1,15 +1,12 @@
 """Maps of many pictures against those of one, and the runs and files that can be opened."""
-import jax
 import numpy as np
 import pytest
 
 from vit_jax import predictor
-from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.explain import attention
 from vit_jax.explain import explainer
 from vit_jax.models import variants
-from vit_jax.weights import files
 
 NAMES = ('cat', 'dog', 'eel')
 SIZE = 8
@@ -18,24 +15,9 @@ COUNT = explainer.ANSWERED + 3  # More than one batch, the last of them padded.
 pytestmark = pytest.mark.slow
 
 
-def save(path, model):
-  """Random weights of a model in a file."""
-  rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(0, .5, leaf.shape).astype(np.float32),
-                        variants.abstract_params(model, SIZE))
-  files.save(path, params, run.describe_model(model, NAMES, SIZE), 'made by a test')
-  return path
-
-
 @pytest.fixture(scope='module')
-def path(tmp_path_factory):
-  model = variants.build('small-digits', num_classes=3, image_size=SIZE, hidden_size=16, mlp_dim=32, patch_size=2)
-  return save(tmp_path_factory.mktemp('weights') / 'w.safetensors', model)
-
-
-@pytest.fixture(scope='module')
-def opened(path):
-  return explainer.Explainer.load(path)
+def opened(small_weights):
+  return explainer.Explainer.load(small_weights)
 
 
 @pytest.fixture(scope='module')
@@ -43,8 +25,8 @@ def images():
   return np.random.default_rng(1).integers(0, 256, (COUNT, SIZE, SIZE, 3), np.uint8)
 
 
-def test_it_answers_as_the_predictor_does(path, opened, images):
-  expected = predictor.Predictor.load(path).answer(images).probabilities
+def test_it_answers_as_the_predictor_does(small_weights, opened, images):
+  expected = predictor.Predictor.load(small_weights).answer(images).probabilities
   np.testing.assert_allclose(opened.probabilities(images), expected, atol=1e-6)
   assert opened.class_names == NAMES and opened.cells == (4, 4)
 
@@ -85,10 +67,10 @@ def test_given_classes_and_no_pictures(opened, images):
     opened.look(images[:1], [[3]])
 
 
-def test_a_resnet_is_refused(tmp_path):
+def test_a_resnet_is_refused(save_random_weights, tmp_path):
   model = variants.build('resnet-small', num_classes=3, image_size=SIZE, stage_features=(16,), stem_channels=(16,))
   with pytest.raises(BadInput, match='a ResNet has no attention'):
-    explainer.Explainer.load(save(tmp_path / 'resnet.safetensors', model))
+    explainer.Explainer.load(save_random_weights(tmp_path / 'resnet.safetensors', model, SIZE))
 
 
 def test_what_is_no_model_is_refused(tmp_path):

@@ -2,18 +2,15 @@
 import io
 import types
 
-import jax
 import numpy as np
 from PIL import Image
 import pytest
 
-from vit_jax import run
 from vit_jax.data import picture
 from vit_jax.errors import BadInput
 from vit_jax.explain import faithfulness
 from vit_jax.models import variants
 from vit_jax.showing import looking
-from vit_jax.weights import files
 
 NAMES = ('cat', 'dog', 'eel')
 SIZE = 8
@@ -21,24 +18,9 @@ SIZE = 8
 pytestmark = pytest.mark.slow
 
 
-def save(path, model):
-  """Random weights of a model in a file."""
-  rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(0, .5, leaf.shape).astype(np.float32),
-                        variants.abstract_params(model, SIZE))
-  files.save(path, params, run.describe_model(model, NAMES, SIZE), 'made by a test')
-  return path
-
-
 @pytest.fixture(scope='module')
-def path(tmp_path_factory):
-  model = variants.build('small-digits', num_classes=3, image_size=SIZE, hidden_size=16, mlp_dim=32, patch_size=2)
-  return save(tmp_path_factory.mktemp('weights') / 'w.safetensors', model)
-
-
-@pytest.fixture(scope='module')
-def looker(path, tmp_path_factory):
-  return looking.Looker.load(path, tmp_path_factory.mktemp('cache'))
+def looker(small_weights, tmp_path_factory):
+  return looking.Looker.load(small_weights, tmp_path_factory.mktemp('cache'))
 
 
 @pytest.fixture(scope='module')
@@ -79,8 +61,9 @@ def test_the_other_maps_are_the_explainers(looker, data):
     np.testing.assert_allclose(looker.map(seen, looking.HEAD, layer, head), heads[layer, head], rtol=1e-4)
 
 
-def test_weights_in_a_file_have_no_pictures_and_say_so(path, looker, data):
-  assert looker.no_memory.startswith('w.safetensors knows no training pictures') and str(path) not in looker.no_memory
+def test_weights_in_a_file_have_no_pictures_and_say_so(small_weights, looker, data):
+  assert looker.no_memory.startswith('w.safetensors knows no training pictures')
+  assert str(small_weights) not in looker.no_memory
   assert looker.nearest(looker.see(data)) == []
 
 
@@ -94,9 +77,9 @@ def test_the_nearest_pictures_have_names_and_distances(looker, data):
       (7, 'class 7', .25), (3, 'class 3', .5)]
 
 
-def test_a_resnet_is_shown_by_covering_alone(tmp_path, data):
+def test_a_resnet_is_shown_by_covering_alone(save_random_weights, tmp_path, data):
   model = variants.build('resnet-small', num_classes=3, image_size=SIZE, stage_features=(16,), stem_channels=(16,))
-  looker = looking.Looker.load(save(tmp_path / 'resnet.safetensors', model), tmp_path)
+  looker = looking.Looker.load(save_random_weights(tmp_path / 'resnet.safetensors', model, SIZE), tmp_path)
   looker.warm_up()
   seen = looker.see(data)
   assert looker.layers_and_heads == (0, 0) and looker.map(seen, looking.COVERING).shape == (8, 8)

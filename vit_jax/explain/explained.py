@@ -2,7 +2,6 @@
 import itertools
 import pathlib
 
-import numpy as np
 from PIL import Image
 from PIL import PngImagePlugin
 
@@ -18,18 +17,6 @@ MAPS = ('occlusion', 'relevance', 'rollout')
 NEAREST = 5
 # By this the files are known as ours, and may be written anew.
 SOFTWARE = 'vit_jax.predict'
-
-
-def occlusion_map(answer, image, label, probability, cells):
-  """By how much the class's probability falls when one patch alone is grey: u8[S,S,3] -> f32[h,w].
-
-  `answer` gives pictures' probabilities, u8[N,S,S,3] -> f32[N,K]; `probability` is that of the whole picture.
-  """
-  h, w = cells
-  many = np.broadcast_to(image, (h * w, *image.shape))
-  one_each = np.eye(h * w, dtype=bool).reshape(-1, h, w)
-  covered = faithfulness.paste(many, faithfulness.grey(many), one_each)
-  return (probability - faithfulness.class_scores(answer, covered, np.full(h * w, label))).reshape(h, w)
 
 
 def place(folder, name):
@@ -72,7 +59,7 @@ class Sheets:
     """What the class rests on, f32[h,w]."""
     if self.kind == 'occlusion':
       answer = lambda images: self.predictor.answer(images).probabilities
-      return occlusion_map(answer, image, label, probability, self.cells)
+      return faithfulness.occlusion_map(answer, image, label, probability, self.cells)
     look = self.seer.look(image[None], [[label]])
     return look.rollout[0] if self.kind == 'rollout' else look.relevance[0, 0]
 

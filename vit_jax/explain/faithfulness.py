@@ -49,6 +49,18 @@ def occlusion_maps(answer, images, classes, cells):
   return np.stack(drops, axis=1).reshape(-1, h, w)
 
 
+def occlusion_map(answer, image, label, probability, cells):
+  """What `occlusion_maps` says of one picture u8[S,S,3], all its patches asked about in one piece: -> f32[h,w].
+
+  `answer` gives pictures' probabilities, u8[N,S,S,3] -> f32[N,K]; `probability` is that of the whole picture.
+  """
+  h, w = cells
+  many = np.broadcast_to(image, (h * w, *image.shape))
+  one_each = np.eye(h * w, dtype=bool).reshape(-1, h, w)
+  covered = paste(many, grey(many), one_each)
+  return (probability - class_scores(answer, covered, np.full(h * w, label))).reshape(h, w)
+
+
 def grey(images):
   """The pictures with everything taken out: u8[N,H,W,3] -> the same."""
   return np.full_like(images, GREY)

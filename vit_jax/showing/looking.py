@@ -67,7 +67,9 @@ class Looker:
     if kind not in seen.maps:
       image = seen.image[None]
       if kind == COVERING:
-        seen.maps[kind] = covering(self.predictor, seen)
+        answer = lambda images: self.predictor.answer(images).probabilities
+        probability, cells = seen.probabilities[seen.best], 2 * (squares(len(seen.image)),)
+        seen.maps[kind] = faithfulness.occlusion_map(answer, seen.image, seen.best, probability, cells)
       elif not self.explainer:
         raise BadInput(f'there is no map {kind!r} of a model without attention')
       elif kind == RELEVANCE:
@@ -109,15 +111,3 @@ def why_no_memory(predictor):
 def squares(image_size):
   """How many equal squares a side, at most SQUARES, divide a picture of so many pixels a side."""
   return max(count for count in range(1, SQUARES + 1) if image_size % count == 0)
-
-
-def covering(predictor, seen):
-  """The drop of the best class's probability when one square alone is grey: -> f32[h,w] (Zeiler & Fergus 2014).
-
-  As `faithfulness.occlusion_maps` does, which measures best of all maps here, but in one piece.
-  """
-  side = squares(len(seen.image))
-  where = np.eye(side * side, dtype=bool).reshape(-1, side, side)
-  whole = np.broadcast_to(seen.image, (side * side, *seen.image.shape))
-  covered = faithfulness.paste(whole, faithfulness.grey(whole), where)
-  return (seen.probabilities[seen.best] - predictor.answer(covered).probabilities[:, seen.best]).reshape(side, side)

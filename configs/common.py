@@ -84,6 +84,9 @@ def get_config():
   # Pictures a step over all devices, and how often the training pictures are gone through.
   config.batch_size = 128
   config.epochs = 40.0
+  # Splits parameters and optimizer state over the devices, where otherwise each holds all: for models that no device
+  # could train alone.
+  config.fsdp = False
   # Cuts each batch into so many parts, one after the other: the same gradient in less memory.
   config.accum_steps = 1
   # Pictures a step in evaluation; changes speed only.
@@ -105,6 +108,12 @@ def get_config():
   optim.weight_decay = 0.05
   # Bound on the global norm of the gradient; 0 leaves it unbounded.
   optim.grad_clip = 1.0
+
+  # A step whose loss or gradient is not finite is bad, and one whose loss is more than so many times its running mean;
+  # 0 lets any finite loss pass.
+  config.max_loss_ratio = 0.0
+  # After a bad step, 'stop', the last checkpoint being good, or 'skip': go on as if it had not been.
+  config.on_bad_step = 'stop'
 
   # Share of a label's weight that is spread over all classes.
   config.label_smoothing = 0.1

@@ -12,6 +12,22 @@ quiet.silence()
 
 
 @pytest.fixture(scope='session')
+def parse():
+  """A function of a recipe and flags that gives the config which a command would have of them."""
+  from absl import flags
+  from ml_collections import config_flags
+
+  from vit_jax import command
+
+  def parse(recipe, *overrides):
+    known, argv = flags.FlagValues(), ['program', f'--config={recipe}', *overrides]
+    config_flags.DEFINE_config_file('config', None, flag_values=known, sys_argv=argv)
+    command.parse_flags(argv, known=known)
+    return known['config'].value
+  return parse
+
+
+@pytest.fixture(scope='session')
 def save_random_weights():
   """A function that writes random weights of a model for three classes into a file, and gives its path."""
   # Here, not above: most tests need none of this.

@@ -1,15 +1,21 @@
 """Checkpoints against the arrays that were saved, whatever is done to the files in between."""
 import contextlib
+import errno
 import hashlib
+import json
 import pathlib
+import shutil
 
+from flax import serialization
 from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from vit_jax import checkpoint
+from vit_jax import digests
 from vit_jax.errors import BadInput
 
 # Orbax leaves coroutines behind when a read fails.
@@ -60,6 +66,87 @@ def test_nothing_saved_yet(tmp_path):
     assert checkpoint.restore_latest(manager, make_state(0)) == (None, 0)
 
 
+def test_one_without_digests_was_not_saved_to_its_end(tmp_path, caplog):
+  save_all(tmp_path, [3, 7])
+  (tmp_path / 'checkpoints' / '7' / digests.NAME).unlink()
+  with manager_of(tmp_path) as manager:
+    state, step = checkpoint.restore_latest(manager, make_state(0))
+  assert step == 3 and 'SHA256SUMS is missing: it was not saved to its end' in caplog.text
+  assert_same(state, make_state(3))
+
+
+def test_every_flipped_bit_lost_byte_and_lost_file_is_noticed(tmp_path):
+  save_all(tmp_path, [7])
+  folder = tmp_path / 'checkpoints' / '7'
+  digests.check(folder)
+  files = sorted(path for path in folder.rglob('*') if path.is_file())
+  rng, tried = np.random.default_rng(0), 0
+
+  def noticed():
+    with pytest.raises(BadInput, match=r'digests|SHA256SUMS is missing'):
+      digests.check(folder)
+    return 1
+
+  for path in files:
+    data = path.read_bytes()
+    for bit in rng.choice(8 * len(data), min(60, 8 * len(data)), replace=False):
+      changed = bytearray(data)
+      changed[bit // 8] ^= 1 << bit % 8
+      path.write_bytes(changed)
+      tried += noticed()
+    for length in {0, len(data) - 1, *rng.integers(0, len(data), 20).tolist()}:
+      path.write_bytes(data[:length])
+      tried += noticed()
+    path.unlink()
+    tried += noticed()
+    path.write_bytes(data)
+  digests.check(folder)
+  assert tried > 1000
+
+
+def test_a_training_goes_on_from_whatever_is_left(tmp_path):
+  """As above, for a few of the changes, through Orbax: each time the checkpoint before is what is read."""
+  save_all(tmp_path, [3, 7])
+  whole = shutil.copytree(tmp_path, tmp_path.parent / 'whole')
+  names = [path.relative_to(tmp_path) for path in (tmp_path / 'checkpoints' / '7').rglob('*') if path.is_file()]
+  for i, name in enumerate(sorted(names)):
+    shutil.rmtree(tmp_path)
+    shutil.copytree(whole, tmp_path)
+    (truncate, flip_bit, pathlib.Path.unlink)[i % 3](tmp_path / name)
+    with manager_of(tmp_path) as manager:
+      state, step = checkpoint.restore_latest(manager, make_state(0))
+    assert step == 3, name
+    assert_same(state, make_state(3))
+
+
+def test_checkpoints_of_before_files_had_digests_are_read_by_the_arrays_own(tmp_path, caplog):
+  save_all(tmp_path, [3])
+  old = tmp_path / 'checkpoints' / '9'
+  state = serialization.to_state_dict(make_state(9))
+  with contextlib.closing(ocp.CheckpointManager(tmp_path / 'checkpoints', item_names=('state', 'digest'))) as manager:
+    manager.save(9, args=ocp.args.Composite(state=ocp.args.StandardSave(state),
+                                            digest=ocp.args.JsonSave({'sha256': checkpoint.digest(state)})))
+  with manager_of(tmp_path) as manager:
+    assert_same(checkpoint.restore_latest(manager, make_state(0))[0], make_state(9))
+    (old / 'digest' / 'metadata').write_text(json.dumps({'sha256': '0' * 64}))
+    assert checkpoint.newest_state(manager, make_state(0))[0] == 3
+  assert 'its digest does not hold' in caplog.text
+
+
+def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path, monkeypatch):
+  save_all(tmp_path, [3])
+  def full(_):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+  with monkeypatch.context() as patch, manager_of(tmp_path) as manager:
+    patch.setattr(digests, 'write', full)
+    checkpoint.save(manager, 7, make_state(7))
+    with pytest.raises(BadInput, match=r'could not be saved in .* \(No space left on device\); what was saved before'):
+      manager.wait_until_finished()
+    manager.check()  # Said once.
+  with manager_of(tmp_path) as manager:
+    assert checkpoint.restore_latest(manager, make_state(0))[1] == 3
+
+
 def test_keeps_the_newest_and_the_best(tmp_path):
   accuracies = {1: 0.5, 2: 0.9, 3: 0.6, 4: 0.7, 5: 0.8}
   assert save_all(tmp_path, accuracies, keep=2, accuracies=accuracies) == [2, 4, 5]
@@ -88,7 +175,7 @@ def test_damaged_checkpoint_is_left_out_and_kept_aside(tmp_path, damage, caplog)
   damage(damaged_files(tmp_path, 7)[0])
   with manager_of(tmp_path) as manager, caplog.at_level('WARNING'):
     state, step = checkpoint.restore_latest(manager, make_state(0))
-    assert 'checkpoint 7 is damaged' in caplog.text
+    assert 'checkpoint 7 is damaged and left out: its digests do not hold: state/' in caplog.text
     assert step == 3
     assert_same(state, make_state(3))
     # The step can be saved anew, and the damaged one is still there to be looked at.

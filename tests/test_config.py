@@ -60,6 +60,12 @@ def test_differences_name_exactly_the_keys_that_differ():
       'model.mlp_dim: None there, 64 now']
 
 
+def test_what_may_change_between_two_starts_is_no_difference():
+  old, new = common.get_config(), common.get_config()
+  new.update_from_flattened_dict({'on_bad_step': 'skip', 'max_loss_ratio': 4.0, 'keep': 7, 'eval_batch_size': 9})
+  assert config_lib.differences(old, new) == []
+
+
 def test_no_differences():
   assert config_lib.differences(small_config(), small_config()) == []
 
@@ -78,6 +84,7 @@ REFUSED = {
     'ema_decay': (-.1, 1.0, 2.0, NAN, INF),
     'augment.cutmix': (-.1, 1.1, NAN, INF),
     'augment.crop_padding': (-1, 8),
+    'max_loss_ratio': (-1.0, .5, 1.0, NAN, INF),
     'seed': (-1, 2**32),  # jax sees the lowest 32 bits only
     'optim.warmup_epochs': (NAN, INF),
 }
@@ -89,6 +96,7 @@ ACCEPTED = {
     'ema_decay': (0.0, .9999),
     'augment.cutmix': (0.0, 1.0),
     'augment.crop_padding': (0, 7),
+    'max_loss_ratio': (0.0, 1.5),
     'seed': (0, 2**32 - 1),
     'optim.warmup_epochs': (0.0,),
 }

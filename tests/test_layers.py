@@ -11,11 +11,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 # From the top: a module imports from the layers below its own only, never from its own.
 LAYERS = [
     ['main', 'inspect_data', 'benchmark', 'export', 'predict', 'report', 'demo'],
-    ['reporting.findings', 'reporting.model_card', 'showing.app'],
-    ['reporting.looks', 'reporting.page', 'showing.page'],
-    ['showing.looking', 'explain.explained'],
+    ['benchmarks.speed', 'benchmarks.scaling', 'benchmarks.data', 'benchmarks.startup', 'benchmarks.started'],
+    ['reporting.findings', 'reporting.model_card', 'showing.app', 'benchmarks.turns'],
+    ['reporting.looks', 'reporting.page', 'showing.page', 'benchmarks.child'],
+    ['showing.looking', 'explain.explained', 'benchmarks.ours', 'benchmarks.twin'],
     ['predictor', 'explain.explainer', 'reporting.plots'],
-    ['train', 'assess'],
+    ['train', 'assess', 'replay', 'forecast'],
     ['job', 'answerer'],
     ['weights.load', 'weights.outward'],
     ['weights.foreign', 'weights.files'],
@@ -28,8 +29,8 @@ LAYERS = [
     ['models.vit', 'models.resnet', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan',
      'data.tiny_imagenet', 'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'cpu',
      'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness', 'reporting.charts', 'reporting.chance'],
-    ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress'],
-    ['energy', 'machine', 'atomic', 'showing.guard'],
+    ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress', 'digests'],
+    ['energy', 'machine', 'atomic', 'processes', 'showing.guard', 'benchmarks.setting'],
     ['errors'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -28,7 +28,7 @@ def test_help_is_readable():
 
 @pytest.mark.parametrize(('flags', 'message'), [
     ([], 'nothing to train; name a recipe, e.g. --config=configs/digits.py'),
-    (['--config=configs/nope.py'], '--config=configs/nope.py does not exist; there are configs/cifar10_from_tiny.py'),
+    (['--config=configs/nope.py'], '--config=configs/nope.py does not exist; there are configs/cifar10.py, '),
     ([DIGITS, '--config.optim.lrr=1'], "unknown config key 'lrr'; did you mean 'lr'?"),
     ([DIGITS, '--config.optin.lr=1'], "unknown config key 'optin'; did you mean 'optim'?"),
     ([DIGITS, '--config.seed=one'], "invalid literal for int() with base 10: 'one'"),

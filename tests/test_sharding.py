@@ -47,8 +47,8 @@ def outcome(num_devices, accum_steps=1):
   model = vit.VisionTransformer(num_classes=3, patch_size=4, hidden_size=16, num_layers=1, num_heads=2, mlp_dim=32)
   tx = optax.sgd(.3, momentum=.9)  # AdamW would blow rounding up where the gradient is zero
   train_step = jax.jit(
-      step_lib.make_train_step(model, tx, augment=AUGMENT, num_classes=3, label_smoothing=.1, ema_decay=.9,
-                               accum_steps=accum_steps, log_every=1),
+      step_lib.Step(model, tx, augment=AUGMENT, num_classes=3, label_smoothing=.1, ema_decay=.9,
+                    accum_steps=accum_steps, log_every=1).train,
       in_shardings=(whole, split, whole), out_shardings=whole)
   eval_step = jax.jit(evaluate.make_eval_step(model, flip=True), in_shardings=(whole, split), out_shardings=whole)
   state = jax.device_put(random_state(model, tx), whole)

@@ -31,7 +31,7 @@ def batches():
 
 def run_steps(model, tx, batches, **options):
   """All states and metrics of a few steps, the state before them first."""
-  step = jax.jit(step_lib.make_train_step(model, tx, **{**OPTIONS, **options}))
+  step = jax.jit(step_lib.Step(model, tx, **{**OPTIONS, **options}).train)
   states, metrics = [step_lib.create_state(model, tx, jax.random.key(0), 8)], []
   for batch in batches:
     state, line = step(states[-1], batch, jax.random.key(1))
@@ -128,7 +128,7 @@ def test_accumulation_is_the_whole_batch(model, batches):
 def test_randomness_is_a_function_of_key_and_step(model, batches):
   tx = optax.sgd(0.5)
   strong = functools.partial(PLAIN, flip=True, crop_padding=2, cutmix=0.5)
-  step = jax.jit(step_lib.make_train_step(model, tx, **OPTIONS | {'augment': strong}))
+  step = jax.jit(step_lib.Step(model, tx, **OPTIONS | {'augment': strong}).train)
   states, _ = run_steps(model, tx, batches, augment=strong)
   # From the middle on, with nothing but the state: the same end to the last bit.
   state = states[2]
@@ -145,3 +145,41 @@ def test_first_bad_step_is_remembered(model, batches):
   states, metrics = run_steps(model, tx, batches)  # The first update is infinite, so the second loss is NaN.
   assert [int(line['bad_step']) for line in metrics] == [0, 2, 2, 2]
   assert int(states[-1].bad_step) == 2
+
+
+def test_a_bad_step_that_is_skipped_changes_no_weights(model, batches):
+  """The second batch's labels have a loss beyond the bound, as the first weights are large; the others train on."""
+  spike = lambda key, images, targets: PLAIN(key, images, jnp.where(images.max() == 0, 1e6, 1.0) * targets)
+  dark = [batches[0], batches[1] | {'image': np.zeros_like(batches[1]['image'])}, *batches[2:]]
+  options = dict(augment=spike, max_loss_ratio=10.0, log_every=1)
+  states, metrics = run_steps(model, optax.adamw(0.01), dark, skip_bad=True, **options)
+  assert [int(line['bad_step']) for line in metrics] == [0, 2, 2, 2]
+  assert float(metrics[2]['bad_loss']) > 1e5
+  assert_close((states[2].params, states[2].ema, states[2].opt_state),
+               (states[1].params, states[1].ema, states[1].opt_state), rtol=0, atol=0)
+  assert int(states[2].step) == 2
+  assert not np.array_equal(states[3].params['head']['kernel'], states[2].params['head']['kernel'])
+  usual = [float(line['usual_loss']) for line in metrics]
+  assert usual[1] == usual[0] and usual[0] == pytest.approx(.9 * float(metrics[0]['loss']))
+  _, stopping = run_steps(model, optax.adamw(0.01), dark, **options)
+  assert [int(line['bad_step']) for line in stopping] == [0, 2, 2, 2]
+
+
+def test_not_a_number_is_skipped_too(model, batches):
+  nan = lambda key, images, targets: PLAIN(key, images, jnp.where(images.max() == 0, jnp.nan, 1.0) * targets)
+  dark = [batches[0], batches[1] | {'image': np.zeros_like(batches[1]['image'])}, batches[2]]
+  states, metrics = run_steps(model, optax.adamw(0.01), dark, skip_bad=True, augment=nan)
+  assert [int(line['bad_step']) for line in metrics] == [0, 2, 2] and np.isnan(metrics[1]['bad_loss'])
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states[-1].params))
+  assert np.isfinite(metrics[1]['loss']) and np.isfinite(metrics[1]['grad_norm'])
+
+
+def test_what_a_step_would_do_is_what_it_does(model, batches):
+  strong = functools.partial(PLAIN, flip=True, crop_padding=2, cutmix=0.5)
+  options = OPTIONS | dict(augment=strong, log_every=1)
+  states, metrics = run_steps(model, optax.sgd(0.5), batches, augment=strong, log_every=1)
+  look = jax.jit(step_lib.Step(model, optax.sgd(0.5), **options).look)(states[2], batches[2], jax.random.key(1))
+  assert look['loss'].shape == look['probability'].shape == (B,)
+  assert float(look['loss'].mean()) == pytest.approx(float(metrics[2]['loss']), rel=1e-5)
+  norms = jnp.stack(jax.tree.leaves(look['grad_norms']))
+  assert float(jnp.linalg.norm(norms)) == pytest.approx(float(metrics[2]['grad_norm']), rel=1e-5)

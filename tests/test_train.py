@@ -15,7 +15,9 @@ from sklearn.metrics import log_loss
 
 from vit_jax import assess
 from vit_jax import predictor
+from vit_jax import train
 from vit_jax.data import digits
+from vit_jax.errors import BadInput
 
 ROOT = pathlib.Path(__file__).parent.parent
 COMMAND = [sys.executable, '-m', 'vit_jax.main']
@@ -55,6 +57,15 @@ def wait_for_checkpoint(workdir, process):
     time.sleep(0.02)
 
 
+@pytest.fixture
+def train_here(parse, tmp_path_factory):
+  """A function that trains as the command does, in this process, which saves its start."""
+  def train_here(workdir, *flags, recipe='configs/digits.py'):
+    cache_dir = tmp_path_factory.getbasetemp() / 'cache'
+    return train.train(parse(recipe, *SHORT, *flags), workdir, recipe='digits', cache_dir=cache_dir)
+  return train_here
+
+
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
   """A run that was never stopped, and what it printed."""
@@ -87,38 +98,27 @@ def test_learns_and_leaves_a_folder_that_stands_alone(uninterrupted):
 
 
 @pytest.mark.slow
-def test_killed_runs_end_bit_identical(uninterrupted, tmp_path):
-  workdir = tmp_path / 'killed'
-  for _ in range(2):
-    process = start(workdir)
-    wait_for_checkpoint(workdir, process)
-    process.send_signal(signal.SIGKILL)
-    assert finish(process)[0] == -signal.SIGKILL
-    assert not (workdir / 'result.json').exists()
-  status, out, err = finish(start(workdir))
-  assert status == 0, err
-  assert 'goes on after step' in out
-  assert result(workdir)['weights_sha256'] == result(uninterrupted[0])['weights_sha256']
-  assert list(map(without_time, metrics(workdir))) == list(map(without_time, metrics(uninterrupted[0])))
-  assert len(json.loads((workdir / 'environment.json').read_text())) == 3
-
-
-@pytest.mark.slow
 def test_a_stopped_run_is_saved_and_says_how_to_go_on(uninterrupted, tmp_path):
+  """Killed, stopped and told how long it has; tests/stress has more of the first."""
   workdir = tmp_path / 'stopped'
-  for stop, status, reason in [(signal.SIGINT, 130, 'stopped;'), (signal.SIGTERM, 0, 'stopped by SIGTERM;'),
-                               (None, 0, 'the time is over;')]:
+  for stop, status, reason in [(signal.SIGKILL, -signal.SIGKILL, ''), (signal.SIGINT, 130, 'stopped;'),
+                               (signal.SIGTERM, 0, 'stopped by SIGTERM;'), (None, 0, 'the time is over;')]:
     process = start(workdir, *(() if stop else ('--max_minutes=0.01',)))
     if stop:
       wait_for_checkpoint(workdir, process)
       process.send_signal(stop)
     found, out, err = finish(process)
     assert found == status, err
-    assert reason in out and 'python -m vit_jax.main --config=configs/digits.py' in out and str(workdir) in out
-    assert 'Traceback' not in err
+    assert not (workdir / 'result.json').exists() and 'Traceback' not in err
+    if reason:
+      assert reason in out and 'python -m vit_jax.main --config=configs/digits.py' in out and str(workdir) in out
   status, out, err = finish(start(workdir))
   assert status == 0, err
+  assert 'goes on after step' in out
   assert result(workdir)['weights_sha256'] == result(uninterrupted[0])['weights_sha256']
+  # Stops leave no lines of their own in the metrics.
+  assert list(map(without_time, metrics(workdir))) == list(map(without_time, metrics(uninterrupted[0])))
+  assert len(json.loads((workdir / 'environment.json').read_text())) == 5
 
 
 @pytest.mark.slow
@@ -188,83 +188,75 @@ def test_an_older_run_learns_it_when_it_is_evaluated(uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
-def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+def test_nan_stops_and_keeps_the_last_good_checkpoint(train_here, tmp_path):
   # Huge steps of AdamW: the weights overflow soon after the warm-up has begun.
-  status, _, err = finish(start(tmp_path / 'nan', '--config.optim.name=adamw', '--config.optim.lr=1e30'))
-  assert status == 2
-  assert 'not finite at step' in err and 'Traceback' not in err
+  with pytest.raises(BadInput, match='not finite at step') as error:
+    train_here(tmp_path / 'nan', '--config.optim.name=adamw', '--config.optim.lr=1e30')
   assert not (tmp_path / 'nan' / 'result.json').exists()
-  for path in (tmp_path / 'nan' / 'checkpoints').glob('[0-9]*'):
-    bad_step = int(err.split('not finite at step ')[1].split(';')[0])
-    assert int(path.name) < bad_step
+  bad_step = int(str(error.value).split('not finite at step ')[1].split(';')[0])
+  assert newest(tmp_path / 'nan') < bad_step
 
 
 @pytest.mark.slow
-def test_changed_config_is_refused(uninterrupted):
-  workdir, _, _ = uninterrupted
-  status, _, err = finish(start(workdir, '--config.optim.lr=0.5'))
-  assert status == 2
-  assert 'optim.lr: 0.003 there, 0.5 now' in err
+def test_changed_config_is_refused(uninterrupted, train_here):
+  (copy := uninterrupted[0] / 'result.json').rename(uninterrupted[0] / 'hidden')
+  try:
+    with pytest.raises(BadInput, match=r'optim\.lr: 0\.003 there, 0\.5 now'):
+      train_here(uninterrupted[0], '--config.optim.lr=0.5')
+  finally:
+    (uninterrupted[0] / 'hidden').rename(copy)
 
 
 @pytest.mark.slow
-def test_starts_from_the_weights_of_another_run(uninterrupted, tmp_path):
+def test_starts_from_the_weights_of_another_run(uninterrupted, train_here, tmp_path):
   other = f'--config.init={uninterrupted[0]}'
   still = ('--config.optim.lr=0.0', '--config.optim.muon_lr=0.0', '--config.epochs=1.5')
-  status, _, err = finish(start(tmp_path / 'on', other, *still))
-  assert status == 0, err
+  train_here(tmp_path / 'on', other, *still)
   assert result(tmp_path / 'on')['test_accuracy'] == result(uninterrupted[0])['test_accuracy']
-  status, _, err = finish(start(tmp_path / 'none', other, '--config.model.num_layers=3'))
-  assert status == 2 and 'encoderblock_2/LayerNorm_0/bias is missing' in err
+  with pytest.raises(BadInput, match='encoderblock_2/LayerNorm_0/bias is missing'):
+    train_here(tmp_path / 'none', other, '--config.model.num_layers=3')
   assert not (tmp_path / 'none').exists()
 
 
 @pytest.mark.slow
-def test_a_fine_tuned_model_goes_on_without_the_weights_it_started_from(uninterrupted, tmp_path):
-  exported = tmp_path / 'digits.safetensors'
-  subprocess.run([sys.executable, '-m', 'vit_jax.export', uninterrupted[0], exported], cwd=ROOT, check=True,
-                 capture_output=True)
-  options = (f'--config.init={exported}', '--config.data.name=digits',
+def test_a_fine_tuned_model_goes_on_without_the_weights_it_started_from(uninterrupted, train_here, tmp_path):
+  base = shutil.copytree(uninterrupted[0], tmp_path / 'base')
+  options = (f'--config.init={base}', '--config.data.name=digits', '--config.epochs=2.0',
              '--config.data.classes=()', '--config.augment.flip=False', '--config.optim.layer_decay=0.5')
   whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-  status, _, err = finish(start(whole, *options, recipe='--config=configs/finetune.py'))
-  assert status == 0, err
+  train_here(whole, *options, recipe='configs/finetune.py')
   process = start(killed, *options, recipe='--config=configs/finetune.py')
   wait_for_checkpoint(killed, process)
-  process.send_signal(signal.SIGKILL)
-  assert finish(process)[0] == -signal.SIGKILL
-  exported.unlink()
-  status, out, err = finish(start(killed, *options, recipe='--config=configs/finetune.py'))
-  assert status == 0, err
-  assert 'goes on after step' in out
+  process.kill()
+  process.communicate()
+  assert not (killed / 'result.json').exists()
+  shutil.rmtree(base)
+  train_here(killed, *options, recipe='configs/finetune.py')
   assert result(killed)['weights_sha256'] == result(whole)['weights_sha256']
 
 
 @pytest.mark.slow
-def test_pictures_that_grow_are_trained_on_and_gone_on_with(tmp_path):
+def test_pictures_that_grow_are_trained_on_and_gone_on_with(train_here, tmp_path):
   """Steps of 4×4 and then of 8×8 pixels; stopped among the large ones, the end is the same to the last bit."""
-  flags = ('--config.augment.sizes=(4,8)', '--config.augment.crop_scale=0.5', '--config.epochs=3.0')
-  status, _, err = finish(start(tmp_path / 'whole', *flags))
-  assert status == 0, err
+  flags = ('--config.augment.sizes=(4,8)', '--config.augment.crop_scale=0.5', '--config.epochs=2.0')
+  train_here(tmp_path / 'whole', *flags)
   process = start(tmp_path / 'killed', *flags)
   for _ in range(2):
     wait_for_checkpoint(tmp_path / 'killed', process)
   process.kill()
   process.communicate()
-  status, _, err = finish(start(tmp_path / 'killed', *flags))
-  assert status == 0, err
+  train_here(tmp_path / 'killed', *flags)
   assert result(tmp_path / 'killed')['weights_sha256'] == result(tmp_path / 'whole')['weights_sha256']
-  status, _, err = finish(start(tmp_path / 'learned', *flags, '--config.model.posemb=learned'))
-  assert status == 2 and 'needs positions that fit any size' in err
+  with pytest.raises(BadInput, match='needs positions that fit any size'):
+    train_here(tmp_path / 'learned', *flags, '--config.model.posemb=learned')
 
 
 @pytest.mark.slow
-def test_a_teacher_teaches_its_own_classes_only(uninterrupted, tmp_path):
+def test_a_teacher_teaches_its_own_classes_only(uninterrupted, train_here, tmp_path, capsys):
   teacher, _, _ = uninterrupted
   short = ['--config.epochs=1.0', '--config.optim.warmup_epochs=0.5', f'--config.teacher={teacher}']
-  status, out, err = finish(start(tmp_path / 'student', *short))
-  assert status == 0, err
-  assert f'teacher   {teacher}' in out
-  status, _, err = finish(start(tmp_path / 'other', *short, "--config.data.classes=('1','2')"))
-  assert status == 2 and 'the data are 8×8 of 1, 2: a teacher needs the same classes' in err
+  train_here(tmp_path / 'student', *short)
+  assert f'teacher   {teacher}' in capsys.readouterr().out
+  with pytest.raises(BadInput, match='the data are 8×8 of 1, 2: a teacher needs the same classes'):
+    train_here(tmp_path / 'other', *short, "--config.data.classes=('1','2')")
   assert not (tmp_path / 'other').exists()

@@ -8,6 +8,7 @@ import numpy as np
 
 from vit_jax import calibration
 from vit_jax import checkpoint
+from vit_jax import processes
 from vit_jax import sharding
 from vit_jax.data import pipeline
 from vit_jax.models import features as features_lib
@@ -45,10 +46,10 @@ class Answerer:
   def __call__(self, source, *, change=lambda images: images):
     """One pass over a source, each batch u8[B,S,S,3] through `change` first -> (features f32[N,D], logits f32[N,K])."""
     found = []
-    for batch in pipeline.eval_batches(source, batch_size=self.batch_size):
+    for batch in pipeline.eval_batches(source, batch_size=self.batch_size, share=processes.share()):
       answers = self.step(self.params, sharding.shard_batch(change(batch['image']), self.mesh))
-      found.append([array[batch['mask']] for array in jax.device_get(answers)])
-    return tuple(map(np.concatenate, zip(*found, strict=True)))
+      found.append(jax.device_get(answers))
+    return tuple(np.concatenate(parts)[:len(source)] for parts in zip(*found, strict=True))
 
   def logits(self, source, **options):
     """The logits alone, f32[N,K]."""
@@ -63,7 +64,9 @@ def calibrate(job, params, folder):
   some = train.take(positions)
   features, logits = answer(some)
   of_held_out = answer(held_out) if len(held_out) else (features[:0], logits[:0])
+  params = sharding.gathered(params, job.mesh)
   head, _ = features_lib.width(traverse_util.flatten_dict(params, sep='/'))
   found = calibration.fit(features, some.labels, positions, head, *of_held_out, held_out.labels)
-  calibration.save(folder.path / calibration.NAME, found, checkpoint.digest(params))
+  if folder.writes:
+    calibration.save(folder.path / calibration.NAME, found, checkpoint.digest(params))
   return found

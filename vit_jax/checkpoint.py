@@ -1,6 +1,8 @@
-"""Orbax checkpoints with content digests: saved in the background, and only trusted when their digest holds."""
+"""Orbax checkpoints, saved in the background, and only trusted where the digest of each file holds."""
 import hashlib
+import math
 import pathlib
+import threading
 
 from absl import logging
 from flax import serialization
@@ -8,8 +10,11 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vit_jax import digests
+from vit_jax import processes
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
+from vit_jax.errors import reason
 
 _policies = ocp.checkpoint_managers
 
@@ -25,39 +30,105 @@ def digest(tree):
   return sha.hexdigest()
 
 
+class Manager(ocp.CheckpointManager):
+  """Orbax's manager, which saves in the background; a checkpoint counts once the digests of its files are in it.
+
+  `wait_until_finished` and `close` wait for them, too.
+  """
+  _sealing = None  # the thread that writes them
+  _error = None  # what it failed with
+
+  def save(self, step, *args, **options):
+    """Starts to save; the save before is finished first. Raises what that one failed with."""
+    saved = super().save(step, *args, **options)
+    self._sealing = threading.Thread(target=self._seal, args=(step,))
+    self._sealing.start()
+    return saved
+
+  def _seal(self, step):
+    try:
+      super().wait_until_finished()
+      if processes.first():
+        digests.write(self.path(step))
+    except Exception as error:  # To be raised in the thread that waits, see below.
+      self._error = error
+
+  def wait_until_finished(self):
+    """Until what was saved is whole on disk; raises BadInput where it could not be written."""
+    if self._sealing is None:
+      return
+    self._sealing.join()
+    self._sealing = None
+    error, self._error = self._error, None
+    if error:
+      raise BadInput(f'a checkpoint could not be saved in {self.directory} ({reason(error)}); what was saved before is '
+                     'good: mend that, and the same command goes on') from error
+
+  def check(self):
+    """Raises what `wait_until_finished` would, without waiting."""
+    if self._error:
+      self.wait_until_finished()
+
+  def path(self, step):
+    """The folder of one checkpoint."""
+    return pathlib.Path(self.directory) / str(step)
+
+
 def open_manager(folder, *, keep):
-  """The Orbax manager of a folder; it keeps the newest `keep` checkpoints and the best one on validation.
+  """The Manager of a folder; it keeps the newest `keep` checkpoints, two at least, and the best one on validation.
 
   With None it only reads, and leaves alone what a training may be writing at that moment.
   """
   folder = pathlib.Path(folder).absolute()
   if keep is None:
     options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
-    return ocp.CheckpointManager(folder, options=options, item_names=('state', 'digest'))
+    return Manager(folder, options=options, item_names=('state', 'digest'))
   best = _policies.BestN(get_metric_fn=lambda metrics: metrics['accuracy'], n=1,
                          keep_checkpoints_without_metrics=False)
   options = ocp.CheckpointManagerOptions(
-      preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(keep), best]),
+      # While the newest one has no digests yet, the one before is what a killed run goes on from.
+      preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(max(keep, 2)), best]),
       cleanup_tmp_directories=True)
-  return ocp.CheckpointManager(folder, options=options, item_names=('state', 'digest'))
+  return Manager(folder, options=options, item_names=('state', 'digest'))
 
 
 def save(manager, step, state, metrics=None):
-  """Saves a state in the background, with its digest; `metrics` are the validation's, by which the best is kept."""
+  """Saves a state in the background, with digests; `metrics` are the validation's, by which the best is kept.
+
+  Raises BadInput where this save or the one before could not be written.
+  """
   # As nested dicts, so that it can be read without knowing the optimizer that made it.
   state = serialization.to_state_dict(state)
-  items = ocp.args.Composite(state=ocp.args.StandardSave(state),
-                             digest=ocp.args.JsonSave({'sha256': digest(state)}))
-  manager.save(step, args=items, metrics=metrics, force=True)
+  try:
+    manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state)), metrics=metrics, force=True)
+  except OSError as error:
+    raise BadInput(f'checkpoint {step} could not be saved in {manager.directory} ({reason(error)}); what was saved '
+                   'before is good: mend that, and the same command goes on') from error
 
 
 def read(manager, step, shapes):
-  """Reads one checkpoint as nested dicts of arrays; raises BadInput where its digest does not hold."""
+  """Reads one checkpoint as nested dicts of arrays; raises BadInput where a file is not what was saved."""
+  folder = manager.path(step)
+  old = (folder / 'digest').exists() and not (folder / digests.NAME).exists()  # Before files had digests, arrays had.
+  if not old:
+    check_files(folder)
   items = manager.restore(step, args=ocp.args.Composite(
-      state=ocp.args.StandardRestore(shapes), digest=ocp.args.JsonRestore()))
-  if digest(items['state']) != items['digest']['sha256']:
+      state=ocp.args.StandardRestore(shapes), **({'digest': ocp.args.JsonRestore()} if old else {})))
+  if old and digest(items['state']) != items['digest']['sha256']:
     raise BadInput('its digest does not hold')
   return items['state']
+
+
+def check_files(folder):
+  """Raises BadInput where a file of a checkpoint is not what was saved; the first process looks, for all of them."""
+  problem = None
+  if processes.first():
+    try:
+      digests.check(folder)
+    except BadInput as error:
+      problem = error
+  if processes.of_the_first(problem is not None):
+    raise problem or BadInput('its digests do not hold')
 
 
 def newest(manager):
@@ -71,16 +142,17 @@ def newest(manager):
   return step, state
 
 
-def newest_whole(manager, read_step):
+def newest_whole(manager, read_step, before=math.inf):
   """What `read_step` gives for the newest step that it can read: -> (step, that), (None, None) for none.
 
   Damaged ones are left out with a warning.
   """
-  for step in sorted(manager.all_steps(), reverse=True):
+  for step in sorted((step for step in manager.all_steps() if step < before), reverse=True):
     try:
       return step, read_step(step)
     except Exception as error:  # Whatever a half-written file makes Orbax and TensorStore raise.
-      logging.warning('checkpoint %d is damaged and left out (%s)', step, one_line(error))
+      logging.warning('checkpoint %d is damaged and left out: %s', step,
+                      error if isinstance(error, BadInput) else one_line(error))
   return None, None
 
 
@@ -90,9 +162,9 @@ def restore(manager, step, like):
   return serialization.from_state_dict(like, read(manager, step, shapes))
 
 
-def newest_state(manager, like):
+def newest_state(manager, like, before=math.inf):
   """The newest checkpoint that is whole, shaped like `like`: -> (step, state), (None, None) for none."""
-  return newest_whole(manager, lambda step: restore(manager, step, like))
+  return newest_whole(manager, lambda step: restore(manager, step, like), before)
 
 
 def restore_latest(manager, like):
@@ -114,11 +186,12 @@ def restore_latest(manager, like):
 
 def set_aside(manager, steps):
   """Moves the checkpoints of these steps to `damaged/` in the same folder."""
-  for step in steps:
-    source = pathlib.Path(manager.directory) / str(step)
+  for step in steps if processes.first() else ():
+    source = manager.path(step)
     target = source.parent.parent / 'damaged' / source.name
     target.parent.mkdir(exist_ok=True)
     number = len(list(target.parent.glob(f'{source.name}*')))
     source.rename(target.with_name(f'{source.name}.{number}'))
   if steps:
+    processes.meet('damaged checkpoints are set aside')
     manager.reload()

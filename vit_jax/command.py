@@ -1,4 +1,5 @@
 """What all commands share: the flags --config and --cache_dir, and one line for a mistake instead of a stack trace."""
+import difflib
 import functools
 import os
 import pathlib
@@ -7,6 +8,7 @@ import sys
 
 from absl import app
 from absl import flags
+import ml_collections
 from ml_collections import config_flags
 
 from vit_jax import cpu
@@ -19,20 +21,32 @@ _CACHE_DIR = flags.DEFINE_string('cache_dir', '~/.cache/vit_jax', 'Decoded pictu
                                  'for the next start; safe to delete.')
 
 
-def parse_flags(argv, *, named_only=True):
+def parse_flags(argv, *, named_only=True, known=flags.FLAGS):
   """absl's flag parser, with one line for a mistake: -> the arguments that are no flags, if there may be any."""
   try:
-    rest = flags.FLAGS(argv)
-  except (AttributeError, KeyError) as error:  # How ml_collections refuses a misspelt key.
-    guess = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
-    wrong = repr(guess.group(2)) if guess else str(error).strip('"\\\'')
-    near = f'did you mean {guess.group(1)!r}? ' if guess else ''
-    raise BadInput(f'unknown config key {wrong}; {near}configs/common.py explains all keys') from None
-  except flags.Error as error:
-    raise BadInput(f'{error}; --help shows the flags') from None
+    rest = known(argv)
+  except (AttributeError, KeyError, flags.Error) as error:  # ml_collections refuses a misspelt key in several ways.
+    check_keys(argv)
+    said = ' '.join(str(error).split()).strip('"')
+    raise BadInput(f'{said if len(said) < 300 else said[:300] + "…"}; --help shows the flags') from None
   if named_only and len(rest) > 1:
     raise BadInput(f'unexpected argument {rest[1]!r}; flags start with --, see --help')
   return rest
+
+
+def check_keys(argv):
+  """Raises BadInput where an argument sets a key that configs/common.py does not have, with the most similar one."""
+  from configs import common
+  for argument in argv[1:]:
+    node, known = common.get_config(), re.match(r'--?(?:no)?config\.([\w.]+)', argument)
+    for name in known.group(1).split('.') if known else ():
+      if not isinstance(node, ml_collections.ConfigDict):
+        raise BadInput(f'unknown config key {name!r} in {argument!r}; configs/common.py explains all keys')
+      if name not in node:
+        near = difflib.get_close_matches(name, node.keys(), n=1, cutoff=.5)
+        hint = f'did you mean {near[0]!r}? ' if near else ''
+        raise BadInput(f'unknown config key {name!r}; {hint}configs/common.py explains all keys')
+      node = node[name]
 
 
 def read_config():

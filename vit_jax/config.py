@@ -5,6 +5,7 @@ import ml_collections
 
 from configs import common
 from vit_jax.errors import BadInput
+from vit_jax.errors import choose
 
 
 def to_json(config):
@@ -43,13 +44,21 @@ def flatten(config, prefix=''):
   return flat
 
 
+# Keys that may change between two starts of a run: they decide nothing of what was learned before.
+MAY_CHANGE = ('eval_batch_size', 'keep', 'max_loss_ratio', 'on_bad_step')
+
+
 def differences(old, new):
-  """One line for each key in which two configs differ: 'optim.lr: 0.001 there, 0.003 now'."""
+  """One line for each key in which two configs differ: 'optim.lr: 0.001 there, 0.003 now'.
+
+  Those that may change between two starts of a run are no difference.
+  """
   old, new = flatten(old), flatten(new)
   missing = object()
   show = lambda value: 'absent' if value is missing else repr(value)
   return [f'{key}: {show(old.get(key, missing))} there, {show(new.get(key, missing))} now'
-          for key in sorted(old.keys() | new.keys()) if old.get(key, missing) != new.get(key, missing)]
+          for key in sorted((old.keys() | new.keys()) - set(MAY_CHANGE))
+          if old.get(key, missing) != new.get(key, missing)]
 
 
 def check(config):
@@ -63,6 +72,15 @@ def check(config):
     raise BadInput(f'label_smoothing={config.label_smoothing} must be at least 0 and less than 1')
   if not 0 <= config.ema_decay < 1:
     raise BadInput(f'ema_decay={config.ema_decay} must be at least 0 and less than 1')
+  for key, kind, example in (('augment.sizes', int, '(32, 48, 64)'), ('model.stem_channels', int, '(32, 64)'),
+                             ('data.classes', str, "('cat', 'dog')"), ('data.clear_of', str, "('cifar10',)")):
+    values = flatten(config)[key] or ()
+    if not all(isinstance(value, kind) and not (kind is int and value < 1) for value in values):
+      what = 'numbers from 1 on' if kind is int else 'names'
+      raise BadInput(f'{key}={values!r} must be a tuple of {what}, as {example}')
+  choose(config.on_bad_step, ('stop', 'skip'), 'on_bad_step')
+  if config.max_loss_ratio and not 1 < config.max_loss_ratio < float('inf'):
+    raise BadInput(f'max_loss_ratio={config.max_loss_ratio} must be greater than 1, e.g. 5, or 0 for none')
   for key in ('cutmix', 'mixup', 'erasing'):
     if not 0 <= config.augment[key] <= 1:
       raise BadInput(f'augment.{key}={config.augment[key]} must be a probability, from 0 to 1')

@@ -1,5 +1,6 @@
 """The one exception that a person is meant to read."""
 import difflib
+import re
 
 
 class BadInput(ValueError):
@@ -22,3 +23,12 @@ def choose(name, known, what):
 def one_line(error):
   """What an exception says, cut to a line."""
   return ' '.join(repr(error).split())[:200]
+
+
+def reason(error):
+  """Why a file could not be written, in a few words, from whatever a library raised for it."""
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  known = re.search(r'No space left on device|File too large|Read-only file system|Disk quota exceeded|'
+                    r'Permission denied|No such file or directory|Input/output error', str(error))
+  return known.group() if known else one_line(error)

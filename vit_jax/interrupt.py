@@ -5,6 +5,8 @@ import time
 
 # Seconds before the end of the time at which to stop, besides three steps: to save, and to leave.
 TO_SAVE = 5.0
+# A wish beside the numbers of signals.
+TIME_IS_OVER = 1000
 
 
 class Stopped(Exception):
@@ -16,10 +18,14 @@ class Stopped(Exception):
 
 
 class Stop:
-  """Whether to stop: after a signal, or shortly before `deadline`, a time.monotonic()."""
+  """Whether to stop: after a signal, or shortly before `deadline`, a time.monotonic().
 
-  def __init__(self, deadline=None):
-    self.signal = None
+  `agree` makes one integer of those of all processes, so that they stop after the same step.
+  """
+
+  def __init__(self, deadline=None, agree=lambda wish: wish):
+    self.signal = 0
+    self.agree = agree
     self.deadline = deadline
     self._before, self._longest = None, 0.0
 
@@ -29,22 +35,21 @@ class Stop:
     self._longest = max(self._longest, now - (self._before or now))
     self._before = now
 
-  @property
   def wanted(self):
     """None, or the Stopped to raise: a machine that is taken away is no failure, what Ctrl-C stopped is not done."""
-    if self.signal == signal.SIGINT:
+    late = self.deadline and time.monotonic() + 3 * self._longest + TO_SAVE > self.deadline
+    wish = self.agree(self.signal or (TIME_IS_OVER if late else 0))
+    if wish == signal.SIGINT:
       return Stopped('stopped', 128 + signal.SIGINT)
-    if self.signal:
-      return Stopped(f'stopped by {signal.Signals(self.signal).name}', 0)
-    if self.deadline and time.monotonic() + 3 * self._longest + TO_SAVE > self.deadline:
+    if wish == TIME_IS_OVER:
       return Stopped('the time is over', 0)
-    return None
+    return Stopped(f'stopped by {signal.Signals(wish).name}', 0) if wish else None
 
 
 @contextlib.contextmanager
-def stop_on_signal(deadline=None):
+def stop_on_signal(deadline=None, agree=lambda wish: wish):
   """Turns the first Ctrl-C or SIGTERM into the `signal` of a Stop, so that no step is cut in two; a second one ends."""
-  stop = Stop(deadline)
+  stop = Stop(deadline, agree)
 
   def note(number, _):
     stop.signal = number

@@ -15,6 +15,7 @@ from vit_jax import defaults
 from vit_jax import evaluate
 from vit_jax import machine
 from vit_jax import optim
+from vit_jax import processes
 from vit_jax import progress
 from vit_jax import run
 from vit_jax import sharding
@@ -63,13 +64,21 @@ class Job:
 
   def initial_state(self):
     """The state before the first step, on every device of the mesh."""
-    whole = sharding.replicated(self.mesh)
-    state = jax.jit(self.create_state, out_shardings=whole)(jax.random.key(self.config.seed))
+    where = self.state_shardings()
+    state = jax.jit(self.create_state, out_shardings=where)(jax.random.key(self.config.seed))
     if not self.config.init:
       return state
     # Each a copy of its own: the train step gives both buffers away.
-    copy = lambda: jax.device_put(jax.tree.map(jnp.array, self.first_weights), whole)
+    copy = lambda: jax.tree.map(lambda leaf, place: jax.device_put(np.array(leaf), place), self.first_weights,
+                                where.params)
     return state.replace(params=copy(), ema=copy())
+
+  def state_shardings(self):
+    """Where each array of the state is: on every device whole, or with `fsdp` cut into parts."""
+    shapes = jax.eval_shape(self.create_state, jax.random.key(0))
+    if self.config.fsdp:
+      return jax.tree.map(lambda leaf: sharding.fully_sharded(leaf.shape, self.mesh), shapes)
+    return jax.tree.map(lambda _: sharding.replicated(self.mesh), shapes)
 
   def read_other_weights(self):
     """Reads what the training starts from and who teaches it; raises BadInput where they do not fit."""
@@ -103,9 +112,8 @@ class Job:
 
   def abstract_state(self):
     """Its shapes, dtypes and shardings; nothing is computed."""
-    whole = sharding.replicated(self.mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
-                        jax.eval_shape(self.create_state, jax.random.key(0)))
+    return jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+                        jax.eval_shape(self.create_state, jax.random.key(0)), self.state_shardings())
 
   def describe(self, recipe, folder, start_step):
     """One screen on what will be trained, from which step on, on what, and where it will be."""
@@ -146,20 +154,25 @@ class Job:
     sizes = self.config.augment.sizes or (self.config.data.image_size,)
     return sizes[min(step * len(sizes) // self.total_steps, len(sizes) - 1)]
 
-  def compiled_train_step(self, state, size):
-    """The train step on pictures of `size` pixels a side, compiled for this state and the batches of the config."""
+  def step(self, size):
+    """The step_lib.Step on pictures of `size` pixels a side."""
     config = self.config
-    step = step_lib.make_train_step(
+    return step_lib.Step(
         self.model, self.tx, num_classes=len(self.data.class_names), label_smoothing=config.label_smoothing,
         augment=functools.partial(
             augment.augment, size=size, flip=config.augment.flip, crop_padding=config.augment.crop_padding,
             crop_scale=config.augment.crop_scale, trivial=config.augment.trivial, cutmix=config.augment.cutmix,
             mixup=config.augment.mixup, erasing=config.augment.erasing),
         ema_decay=config.ema_decay, accum_steps=config.accum_steps, log_every=config.log_every, teacher=self.teacher,
-        head_only=config.optim.layer_decay == 0)
-    whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
-    jitted = jax.jit(step, donate_argnums=0, in_shardings=(whole, split, whole), out_shardings=whole)
-    return cpu.compile_fast(jitted, state, self.abstract_batch(config.batch_size), jax.random.key(0))
+        head_only=config.optim.layer_decay == 0, max_loss_ratio=config.max_loss_ratio,
+        skip_bad=config.on_bad_step == 'skip')
+
+  def compiled_train_step(self, state, size):
+    """The train step on pictures of `size` pixels a side, compiled for this state and the batches of the config."""
+    whole, split, where = sharding.replicated(self.mesh), sharding.split(self.mesh), self.state_shardings()
+    jitted = jax.jit(self.step(size).train, donate_argnums=0, in_shardings=(where, split, whole),
+                     out_shardings=(where, whole))
+    return cpu.compile_fast(jitted, state, self.abstract_batch(self.config.batch_size), jax.random.key(0))
 
   def abstract_batch(self, batch_size):
     """The shapes and dtypes of a training batch."""
@@ -173,8 +186,10 @@ class Job:
 
   def compiled(self, step, params, batch):
     """A function of parameters and an evaluation's batch, whose shapes and dtypes `batch` has, on all devices."""
-    whole, split = sharding.replicated(self.mesh), sharding.split(self.mesh)
-    return cpu.compile_fast(jax.jit(step, in_shardings=(whole, split), out_shardings=whole), params, batch)
+    where = jax.tree.map(lambda leaf: leaf.sharding, params)
+    jitted = jax.jit(step, in_shardings=(where, sharding.split(self.mesh)),
+                     out_shardings=sharding.replicated(self.mesh))
+    return cpu.compile_fast(jitted, params, batch)
 
   def evaluate(self, params, source):
     """One pass over a source -> metrics, as `evaluate.evaluate` says; the first call compiles."""
@@ -183,7 +198,7 @@ class Job:
       step = evaluate.make_eval_step(self.model, flip=self.config.augment.flip)
       batch = {**self.abstract_batch(batch_size), 'mask': jax.ShapeDtypeStruct((batch_size,), jnp.bool)}
       self.eval_step = self.compiled(step, params, batch)
-    batches = pipeline.eval_batches(source, batch_size=batch_size)
+    batches = pipeline.eval_batches(source, batch_size=batch_size, share=processes.share())
     return evaluate.evaluate(self.eval_step, params, batches, self.mesh)
 
 

@@ -1,4 +1,5 @@
 """What a person sees: one screen before training, a progress bar during it, the result after it."""
+import io
 import sys
 import textwrap
 import time
@@ -98,16 +99,16 @@ def track(items, *, total, desc, unit):
 class Progress:
   """A bar with images/s, loss, accuracy and ETA on a terminal; elsewhere a plain line every few seconds."""
 
-  def __init__(self, *, start_step, total_steps, batch_size, file=sys.stderr):
-    self.file = file
+  def __init__(self, *, start_step, total_steps, batch_size, file=sys.stderr, shown=True):
+    self.file = file if shown else io.StringIO()
     self.total_steps = total_steps
     self.batch_size = batch_size
     self.step = self.start_step = start_step
     self.started = self.last_line = time.monotonic()
     self.shown = {}
-    self.bar = tqdm.tqdm(total=total_steps, initial=start_step, unit='step', file=file, disable=not file.isatty(),
-                         dynamic_ncols=True, bar_format='{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt}'
-                         '{postfix}  left {remaining}')
+    form = '{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt}{postfix}  left {remaining}'
+    self.bar = tqdm.tqdm(total=total_steps, initial=start_step, unit='step', file=self.file, dynamic_ncols=True,
+                         disable=not self.file.isatty(), bar_format=form)
 
   def images_per_second(self):
     """Training speed since this start."""
@@ -128,6 +129,10 @@ class Progress:
       print(f'step {step}/{self.total_steps} · {speed:,.0f} images/s · {" · ".join(texts)} · {duration(left)} left',
             file=self.file, flush=True)
       self.last_line = time.monotonic()
+
+  def say(self, text):
+    """Writes a line without cutting into the bar."""
+    self.bar.write(text, file=self.file)
 
   def close(self):
     """Ends the bar, leaving its last state on the screen."""

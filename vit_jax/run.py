@@ -30,7 +30,9 @@ from vit_jax import atomic
 from vit_jax import checkpoint
 from vit_jax import config as config_lib
 from vit_jax import machine
+from vit_jax import processes
 from vit_jax.errors import BadInput
+from vit_jax.errors import reason
 from vit_jax.models import variants
 
 PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
@@ -73,13 +75,21 @@ class RunFolder:
     self.metrics_path = self.path / 'metrics.jsonl'
     self.result_path = self.path / 'result.json'
 
+  @property
+  def writes(self):
+    """Whether this process writes here; the others that train with it read only."""
+    return processes.first()
+
   @contextlib.contextmanager
   def locked(self):
     """Holds the folder, which is made if it is new, for this process alone; the system lets go of it when that ends.
 
     Raises BadInput where it cannot be written, or another process holds it. Leaves no folder behind in which nothing
-    was written.
+    was written. Where several processes train together, the first one holds it.
     """
+    if not self.writes:
+      yield
+      return
     self.make()
     lock = filelock.FileLock(self.path / LOCK, blocking=False)
     try:
@@ -89,8 +99,9 @@ class RunFolder:
       who = f'process {last["process"]} on {last["host"]}, since {last["time"]}' if 'process' in last else 'another one'
       raise BadInput(f'--workdir={self.path} is being trained in ({who}); wait for it, stop it, or name another folder'
                      ) from None
-    except OSError as error:
-      raise self.unwritable(error) from None
+    except OSError:
+      with self.writing():
+        raise
     try:
       yield
     finally:
@@ -101,14 +112,17 @@ class RunFolder:
 
   def make(self):
     """Makes the folder, if it is new; raises BadInput where that is not possible."""
-    try:
+    with self.writing():
       self.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise self.unwritable(error) from None
 
-  def unwritable(self, error):
-    """The BadInput to raise for an OSError."""
-    return BadInput(f'--workdir={self.path} cannot be written ({error.strerror}); name another folder')
+  @contextlib.contextmanager
+  def writing(self):
+    """Turns what the system says against writing into a BadInput."""
+    try:
+      yield
+    except OSError as error:
+      raise BadInput(f'--workdir={self.path} cannot be written ({reason(error)}); what was saved before is good: mend '
+                     'that and give the same command, or name another folder') from None
 
   def create(self, config, model_description, data_description):
     """Makes the folder, if it is new, with everything in it that training does not change.
@@ -116,11 +130,11 @@ class RunFolder:
     Raises BadInput where it cannot be written, or the data is no longer what the run began with.
     """
     self.check_data(data_description)
+    if not self.writes:
+      return
     self.make()
-    try:
+    with self.writing():
       atomic.write(self.path / 'config.json', config_lib.to_json(config))
-    except OSError as error:
-      raise self.unwritable(error) from None
     self.write_json('model.json', model_description)
     self.write_json('data.json', data_description)
     self.note_environment()
@@ -135,8 +149,10 @@ class RunFolder:
       raise BadInput(f'{self.path / name} is damaged: {error}') from None
 
   def write_json(self, name, value):
-    """Writes one of the folder's JSON files atomically."""
-    atomic.write(self.path / name, json.dumps(value, indent=2) + '\n')
+    """Writes one of the folder's JSON files atomically; raises BadInput where that is not possible."""
+    if self.writes:
+      with self.writing():
+        atomic.write(self.path / name, json.dumps(value, indent=2) + '\n')
 
   def config(self):
     """The config as it ran; keys that are newer than the run have their defaults."""
@@ -175,13 +191,16 @@ class RunFolder:
   def rewind_metrics(self, step):
     """Forgets the lines after `step`, which will be run again; returns the last one that is left, {} for none."""
     kept = [line for line in self.metrics() if line['step'] <= step]
-    atomic.write(self.metrics_path, ''.join(json.dumps(line) + '\n' for line in kept))
+    if self.writes:
+      with self.writing():
+        atomic.write(self.metrics_path, ''.join(json.dumps(line) + '\n' for line in kept))
     return kept[-1] if kept else {}
 
   def log(self, line):
-    """Appends one line of metrics, a dict with at least 'step'."""
-    with self.metrics_path.open('a', encoding='utf-8') as f:
-      f.write(json.dumps(line) + '\n')
+    """Appends one line of metrics, a dict with at least 'step'; raises BadInput where that is not possible."""
+    if self.writes:
+      with self.writing(), self.metrics_path.open('a', encoding='utf-8') as f:
+        f.write(json.dumps(line) + '\n')
 
   def checkpoints(self, keep=None):
     """The Orbax manager of the folder's checkpoints, to read them, or with `keep` to write, see checkpoint.py."""

@@ -1,16 +1,23 @@
-"""One device path: a mesh over all devices, batches split on their first axis, everything else replicated."""
+"""One device path: a mesh over all devices, batches split on their first axis, everything else replicated, or split.
+
+The devices may be those of several processes; each hands over its share of a batch.
+"""
+import math
+
 import jax
 from jax.sharding import AxisType
+from jax.sharding import Mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
+import numpy as np
 
 from vit_jax.errors import BadInput
 
 
 def make_mesh(devices=None):
   """A one-dimensional mesh called 'data' over all devices (or those given)."""
-  devices = jax.devices() if devices is None else devices
-  return jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
+  # In the order of the processes, unlike jax.make_mesh's, so that answers come in the order of the pictures.
+  return Mesh(np.array(jax.devices() if devices is None else devices), ('data',), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh):
@@ -23,8 +30,31 @@ def split(mesh):
   return NamedSharding(mesh, PartitionSpec('data'))
 
 
+# Arrays of fewer numbers are held whole: to split them would save nothing, and cost a message each.
+SMALL = 2**12
+
+
+def fully_sharded(shape, mesh):
+  """The sharding of a parameter or its optimizer state where no device holds all (ZeRO, Rajbhandari et al. 2020).
+
+  The longest axis that can be cut into equal parts is; small arrays, and those without such an axis, are replicated.
+  """
+  axes = [axis for axis, length in enumerate(shape) if length and length % mesh.size == 0]
+  if mesh.size == 1 or not axes or math.prod(shape) < SMALL:
+    return replicated(mesh)
+  cut = max(axes, key=lambda axis: shape[axis])
+  return NamedSharding(mesh, PartitionSpec(*['data' if axis == cut else None for axis in range(len(shape))]))
+
+
+def gathered(tree, mesh):
+  """Arrays that may be split over devices, of other processes too -> numpy arrays."""
+  if all(leaf.is_fully_replicated for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)):
+    return jax.device_get(tree)
+  return jax.device_get(jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree))
+
+
 def shard_batch(batch, mesh):
-  """Host-local arrays [B,…] -> global arrays that are split over the devices of the mesh."""
+  """The rows that this process has of a batch, [B/P,…] -> global arrays [B,…], split over the devices of the mesh."""
   put = lambda x: jax.make_array_from_process_local_data(split(mesh), x)
   return jax.tree.map(put, batch)
 

@@ -1,4 +1,5 @@
 """The train step: batch → augment → model → loss → update → metrics, as one pure function."""
+import dataclasses
 from typing import Any
 
 from flax import struct
@@ -17,7 +18,9 @@ class TrainState(struct.PyTreeNode):
   ema: Any  # running mean of params, like params
   opt_state: Any
   sums: Any  # {'loss', 'accuracy', 'grad_norm'}: f32[], over the steps since the last line of metrics
-  bad_step: Any  # i32[], the first step whose loss or gradient was not finite; 0 while there is none
+  bad_step: Any  # i32[], the first bad step, or the newest one where they are skipped; 0 while there is none
+  bad_loss: Any  # f32[], its loss
+  usual_loss: Any  # f32[], running mean of the loss, over good steps
 
 
 def create_state(model, tx, key, image_size):
@@ -27,62 +30,113 @@ def create_state(model, tx, key, image_size):
   zero = jnp.zeros(())
   return TrainState(step=jnp.zeros((), jnp.int32), params=params, ema=params, opt_state=tx.init(params),
                     sums={'loss': zero, 'accuracy': zero, 'grad_norm': zero},
-                    bad_step=jnp.zeros((), jnp.int32))
+                    bad_step=jnp.zeros((), jnp.int32), bad_loss=zero, usual_loss=zero)
 
 
-def make_train_step(model, tx, *, augment, num_classes, label_smoothing, ema_decay, accum_steps, log_every,
-                    teacher=None, head_only=False):
-  """Returns train_step(state, batch, key) -> state, metrics: one update from {'image': u8[B,S,S,3], 'label': i32[B]}.
+def young_mean(mean, new, decay, count):
+  """The next running mean of `count` values before; young ones forget faster, or they would be made of the first."""
+  decay = jnp.minimum(decay, (1 + count) / (10 + count))
+  return optax.incremental_update(new, mean, 1 - decay)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """One step: `train` takes it, `look` shows what it would do, picture by picture. Both are pure functions.
 
   `augment` makes pictures f32[B,S',S',3] in [-1,1] and targets of a key, the batch's pictures and targets f32[B,K].
   A `teacher`, f32[B,S',S',3] -> logits f32[B,K], sees the same augmented pictures, and what it answers takes the
   place of the labels (Beyer et al. 2022, "consistent teaching"). With `head_only` no gradient is computed below the
-  head, or DeiT's two.
-  Metrics are means over the steps since the last multiple of `log_every`: 'loss' (nats), 'accuracy' (0–1, on
-  the augmented pictures), 'grad_norm'; and 'bad_step', see TrainState.
+  head, or DeiT's two. A step is bad where its loss or gradient is not finite or, with `max_loss_ratio` > 0, its loss is
+  more than so many times the running mean; with `skip_bad` it changes no weights.
   """
-  def loss_fn(params, images, targets, labels, key):
-    if head_only:
-      params = jax.lax.stop_gradient(params) | {name: params[name] for name in vit.HEADS if name in params}
-    logits = model.apply({'params': params}, images, train=True, rngs={'dropout': key})
-    accuracy = jnp.mean(logits.argmax(-1) == labels)
-    return losses.cross_entropy(logits, targets).mean(), accuracy
+  model: Any
+  tx: Any
+  augment: Any
+  num_classes: int
+  label_smoothing: float
+  ema_decay: float
+  log_every: int
+  accum_steps: int = 1
+  teacher: Any = None
+  head_only: bool = False
+  max_loss_ratio: float = 0.0
+  skip_bad: bool = False
 
-  def gradients(params, key, *batch):
-    """The gradient over a batch that is cut into `accum_steps` parts, with its mean loss and accuracy."""
+  def prepared(self, step, batch, key):
+    """What the model learns from in a step: -> pictures f32[B,S',S',3], targets f32[B,K], the key of its dropout."""
+    augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, step))
+    targets = losses.smooth_labels(batch['label'], self.num_classes, self.label_smoothing)
+    images, targets = self.augment(augment_key, batch['image'], targets)
+    if self.teacher:
+      targets = jax.nn.softmax(self.teacher(images))
+    return images, targets, dropout_key
+
+  def losses(self, params, images, targets, key):
+    """-> the loss of each picture in nats, f32[B], and the logits, f32[B,K]."""
+    if self.head_only:
+      params = jax.lax.stop_gradient(params) | {name: params[name] for name in vit.HEADS if name in params}
+    logits = self.model.apply({'params': params}, images, train=True, rngs={'dropout': key})
+    return losses.cross_entropy(logits, targets), logits
+
+  def gradients(self, params, key, *batch):
+    """The gradient over pictures, targets and labels, cut into `accum_steps` parts, with mean loss and accuracy."""
+    def mean_loss(params, images, targets, labels, key):
+      loss, logits = self.losses(params, images, targets, key)
+      return loss.mean(), jnp.mean(logits.argmax(-1) == labels)
+
     def part(i, batch):
-      (loss, accuracy), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+      (loss, accuracy), grads = jax.value_and_grad(mean_loss, has_aux=True)(
           params, *batch, jax.random.fold_in(key, i))
       return {'loss': loss, 'accuracy': accuracy, 'grads': grads}
-    if accum_steps == 1:
+    if self.accum_steps == 1:
       return part(0, batch)
     # Each part takes every accum_steps-th picture, so that a batch split over devices stays where it is.
-    parts = jax.tree.map(lambda x: x.reshape(-1, accum_steps, *x.shape[1:]).swapaxes(0, 1), batch)
+    parts = jax.tree.map(lambda x: x.reshape(-1, self.accum_steps, *x.shape[1:]).swapaxes(0, 1), batch)
     add = lambda total, item: (jax.tree.map(jnp.add, total, part(*item)), None)
     zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, 0, jax.tree.map(lambda x: x[0], parts)))
-    total, _ = jax.lax.scan(add, zeros, (jnp.arange(accum_steps), parts))
-    return jax.tree.map(lambda x: x / accum_steps, total)
+    total, _ = jax.lax.scan(add, zeros, (jnp.arange(self.accum_steps), parts))
+    return jax.tree.map(lambda x: x / self.accum_steps, total)
 
-  def train_step(state, batch, key):
-    augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
-    targets = losses.smooth_labels(batch['label'], num_classes, label_smoothing)
-    images, targets = augment(augment_key, batch['image'], targets)
-    if teacher:
-      targets = jax.nn.softmax(teacher(images))
-    out = gradients(state.params, dropout_key, images, targets, batch['label'])
-    updates, opt_state = tx.update(out['grads'], state.opt_state, state.params)
+  def train(self, state, batch, key):
+    """One update from {'image': u8[B,S,S,3], 'label': i32[B]}: -> state, metrics.
+
+    Metrics are means over the steps since the last multiple of `log_every`: 'loss' (nats), 'accuracy' (0–1, on
+    the augmented pictures), 'grad_norm'; and 'bad_step', 'bad_loss', 'usual_loss', see TrainState.
+    """
+    images, targets, dropout_key = self.prepared(state.step, batch, key)
+    out = self.gradients(state.params, dropout_key, images, targets, batch['label'])
+    updates, opt_state = self.tx.update(out['grads'], state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    # Young averages forget faster: otherwise a short run would end with a mean of its first weights.
-    decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
-    ema = optax.incremental_update(params, state.ema, 1 - decay)
-
-    step = state.step + 1
+    ema = young_mean(state.ema, params, self.ema_decay, state.step)
     new = {'loss': out['loss'], 'accuracy': out['accuracy'], 'grad_norm': optax.tree.norm(out['grads'])}
-    steps_before = state.step % log_every
+
+    bad = ~(jnp.isfinite(new['loss']) & jnp.isfinite(new['grad_norm']))
+    if self.max_loss_ratio:
+      bad |= (state.step > 0) & (new['loss'] > self.max_loss_ratio * state.usual_loss)
+    usual_loss = jnp.where(bad, state.usual_loss, young_mean(state.usual_loss, new['loss'], .99, state.step))
+    if self.skip_bad:
+      keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(bad, a, b), old, new)
+      params, ema, opt_state = keep((state.params, state.ema, state.opt_state), (params, ema, opt_state))
+      new = {name: jnp.where(jnp.isfinite(value), value, 0.0) for name, value in new.items()}
+    step = state.step + 1
+    note = bad & (self.skip_bad | (state.bad_step == 0))
+    bad_step = jnp.where(note, step, state.bad_step)
+    bad_loss = jnp.where(note, out['loss'], state.bad_loss)
+
+    steps_before = state.step % self.log_every
     sums = {name: jnp.where(steps_before == 0, 0.0, state.sums[name]) + new[name] for name in new}
-    finite = jnp.isfinite(new['loss']) & jnp.isfinite(new['grad_norm'])
-    bad_step = jnp.where((state.bad_step == 0) & ~finite, step, state.bad_step)
-    state = TrainState(step, params, ema, opt_state, sums, bad_step)
+    state = TrainState(step, params, ema, opt_state, sums, bad_step, bad_loss, usual_loss)
     metrics = {name: total / (steps_before + 1) for name, total in sums.items()}
-    return state, {**metrics, 'bad_step': bad_step}
-  return train_step
+    return state, {**metrics, 'bad_step': bad_step, 'bad_loss': bad_loss, 'usual_loss': usual_loss}
+
+  def look(self, state, batch, key):
+    """What `train` would do with a batch: -> {'images': f32[B,S',S',3], 'loss': f32[B], 'probability': f32[B] of the
+    label, 'grad_norms': like params}.
+    """
+    images, targets, dropout_key = self.prepared(state.step, batch, key)
+    # As in `gradients`, whose only part it is; dropout differs where there are several.
+    loss, logits = self.losses(state.params, images, targets, jax.random.fold_in(dropout_key, 0))
+    out = self.gradients(state.params, dropout_key, images, targets, batch['label'])
+    probability = jnp.take_along_axis(jax.nn.softmax(logits), batch['label'][:, None], axis=1)[:, 0]
+    return {'images': images, 'loss': loss, 'probability': probability,
+            'grad_norms': jax.tree.map(jnp.linalg.norm, jax.tree.map(jnp.ravel, out['grads']))}

@@ -20,3 +20,13 @@ class Writer:
   def close(self):
     """Flushes what was written."""
     self.writer.close()
+
+
+class Nothing:
+  """The Writer of a process that writes nothing."""
+
+  def write(self, step, line):
+    """Writes nothing."""
+
+  def close(self):
+    """Nothing is to be flushed."""

@@ -1,6 +1,7 @@
 """Training: read → step → metrics → checkpoint, and at the end the test. The step itself is in `step.py`."""
 import contextlib
 import dataclasses
+import math
 import threading
 import time
 
@@ -13,6 +14,7 @@ from vit_jax import energy
 from vit_jax import interrupt
 from vit_jax import job as job_lib
 from vit_jax import machine
+from vit_jax import processes
 from vit_jax import progress
 from vit_jax import quiet
 from vit_jax import run
@@ -23,14 +25,25 @@ from vit_jax.errors import BadInput
 from vit_jax.models import vit
 
 
-def check_finite(metrics, manager):
+def check_steps(metrics, manager):
   """Raises BadInput where a step went wrong, naming it and the checkpoint that is still good."""
-  if metrics['bad_step']:
-    manager.wait_until_finished()
-    good = manager.latest_step()
-    saved = f'the checkpoint of step {good} is good' if good else 'there is no checkpoint yet'
-    raise BadInput(f'the loss or its gradient was not finite at step {int(metrics["bad_step"])}; {saved}. Try a '
-                   'lower --config.optim.lr (and muon_lr), or a --config.optim.grad_clip, in a new --workdir')
+  if not metrics['bad_step']:
+    return
+  step = int(metrics['bad_step'])
+  manager.wait_until_finished()
+  good = manager.latest_step()
+  saved = f'the checkpoint of step {good} is good' if good else 'there is no checkpoint yet'
+  raise BadInput(f'{what_was_bad(metrics)} at step {step}; {saved}. See what was in its batch with '
+                 f'--replay_step={step}; go on without such steps with --config.on_bad_step=skip, or in a new '
+                 '--workdir try a lower --config.optim.lr (and muon_lr), or a --config.optim.grad_clip')
+
+
+def what_was_bad(metrics):
+  """What was wrong with the step that is noted as bad."""
+  loss, usual = float(metrics['bad_loss']), float(metrics['usual_loss'])
+  if math.isfinite(loss) and loss > usual:
+    return f'the loss was {loss:.4g} where {usual:.4g} is usual'
+  return 'the loss or its gradient was not finite'
 
 
 def train(config, workdir, *, recipe, cache_dir, country='', max_minutes=None):
@@ -46,11 +59,12 @@ def train(config, workdir, *, recipe, cache_dir, country='', max_minutes=None):
   if folder.result_path.exists():
     print(f'this run is finished already: {folder.path}')
     return folder.read_json('result.json')
-  exists = (folder.path / 'model.json').exists()
+  exists = processes.of_the_first((folder.path / 'model.json').exists())
   job = job_lib.prepare(config, cache_dir, folder.read_json('model.json') if exists else None)
   if not exists:  # Before the folder is made, that there be none where other weights do not fit.
     job.read_other_weights()
   deadline = started + 60 * max_minutes if max_minutes else None
+  processes.meet('before the folder is made')
   with folder.locked():
     folder.create(config, run.describe_model(job.model, job.data.class_names, job.config.data.image_size),
                   job.describe_data())
@@ -61,7 +75,8 @@ def train(config, workdir, *, recipe, cache_dir, country='', max_minutes=None):
 
 def train_in(folder, job, started, *, recipe, country, deadline):
   """What `train` does once the folder is there: restores, trains, tests: -> what `result.json` will hold."""
-  with contextlib.closing(folder.checkpoints(job.config.keep)) as manager, contextlib.closing(energy.Meter()) as meter:
+  with (contextlib.closing(folder.checkpoints(job.config.keep)) as manager,
+        contextlib.closing(energy.Meter()) as meter, processes.ending_together()):
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
     print(job.describe(recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
@@ -69,9 +84,9 @@ def train_in(folder, job, started, *, recipe, country, deadline):
     threading.Thread(target=quiet.import_tensorflow, daemon=True).start()
     state = state or job.initial_state()
     clock = Clock(folder.rewind_metrics(start_step), started, meter)
-    state = loop(job, folder, manager, state, start_step, clock, deadline)
+    state, last_line = loop(job, folder, manager, state, start_step, clock, deadline)
     answerer.calibrate(job, state.ema, folder)  # For vit_jax.predict.
-    return finish(job, state, clock, folder.metrics()[-1], country)
+    return finish(job, state, clock, last_line, country)
 
 
 @dataclasses.dataclass
@@ -94,18 +109,24 @@ class Clock:
 
 
 def loop(job, folder, manager, state, start_step, clock, deadline):
-  """The steps from `start_step` to the end: -> the last state; raises interrupt.Stopped as `train` says."""
+  """The steps from `start_step` to the end: -> the last state and line of metrics.
+
+  Raises interrupt.Stopped as `train` says.
+  """
   config = job.config
   size = job.size_at(start_step)
   train_step = job.compiled_train_step(state, size)
   key = jax.random.key(config.seed)
   batches = pipeline.train_batches(job.data.train, batch_size=config.batch_size, seed=config.seed,
-                                   start_step=start_step)
+                                   start_step=start_step, share=processes.share())
   # Unblocked collectives between several devices of one CPU can deadlock.
   one_by_one = job.mesh.size > 1 and jax.default_backend() == 'cpu'
-  bar = progress.Progress(start_step=start_step, total_steps=job.total_steps, batch_size=config.batch_size)
-  writer = tensorboard.Writer(folder.path / 'tensorboard')
-  with contextlib.closing(bar), contextlib.closing(writer), interrupt.stop_on_signal(deadline) as stop:
+  line = clock.before
+  bar = progress.Progress(start_step=start_step, total_steps=job.total_steps, batch_size=config.batch_size,
+                          shown=folder.writes)
+  writer = tensorboard.Writer(folder.path / 'tensorboard') if folder.writes else tensorboard.Nothing()
+  with (contextlib.closing(bar), contextlib.closing(writer),
+        interrupt.stop_on_signal(deadline, processes.largest) as stop):
     waiting = None
     for step in range(start_step + 1, job.total_steps + 1):
       if size != job.size_at(step - 1):
@@ -116,13 +137,17 @@ def loop(job, folder, manager, state, start_step, clock, deadline):
       jax.block_until_ready(metrics if one_by_one else waiting)
       waiting = metrics
       stop.step_done()
-      stopped = stop.wanted
+      stopped = stop.wanted()
       validate = job.validates(step)
       due = validate or step % config.log_every == 0
       if not (due or stopped):
         continue
       metrics = jax.device_get(metrics)  # the only host sync
-      check_finite(metrics, manager)
+      manager.check()
+      if config.on_bad_step == 'stop':
+        check_steps(metrics, manager)
+      elif metrics['bad_step'] > line.get('bad_step', 0):
+        bar.say(f'step {int(metrics["bad_step"])} was skipped: {what_was_bad(metrics)}')
       validation = {}
       if validate and len(job.data.validation):
         validation = job.evaluate(state.ema, job.data.validation)
@@ -135,7 +160,7 @@ def loop(job, folder, manager, state, start_step, clock, deadline):
         checkpoint.save(manager, step, state, {'accuracy': validation['accuracy']} if validation else None)
       if stopped and step < job.total_steps:
         raise stopped
-  return state
+  return state, line
 
 
 def log_line(job, step, metrics, validation, times):
@@ -143,6 +168,8 @@ def log_line(job, step, metrics, validation, times):
   line = {'step': step, 'epoch': step * job.config.batch_size / len(job.data.train),
           'lr': float(job.rate(step - 1)), **times}
   line |= {name: float(metrics[name]) for name in ('loss', 'accuracy', 'grad_norm')}
+  if metrics['bad_step']:  # It was skipped.
+    line['bad_step'] = int(metrics['bad_step'])
   return line | {f'val_{name}': value for name, value in validation.items()}
 
 
@@ -161,5 +188,5 @@ def finish(job, state, clock, last_line, country):
       'seed': job.config.seed,
       'train_count': len(job.data.train),
       'dtype': jnp.dtype(job.model.dtype).name,
-      'weights_sha256': checkpoint.digest(state.ema),
+      'weights_sha256': checkpoint.digest(sharding.gathered(state.ema, job.mesh)),
   }

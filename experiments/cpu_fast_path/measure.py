@@ -43,8 +43,8 @@ def time_one(dtype, onednn, pages):
                                total_steps=100, grad_clip=config.optim.grad_clip)
   pictures = functools.partial(augment.augment, size=32, flip=True, crop_padding=4, crop_scale=1.0,
                                trivial=False, cutmix=0.25)
-  step = step_lib.make_train_step(model, tx, augment=pictures, num_classes=2, label_smoothing=0.1, ema_decay=0.99,
-                                  accum_steps=1, log_every=50)
+  step = step_lib.Step(model, tx, augment=pictures, num_classes=2, label_smoothing=0.1, ema_decay=0.99,
+                       accum_steps=1, log_every=50).train
   state = jax.jit(lambda key: step_lib.create_state(model, tx, key, 32))(jax.random.key(0))
   rng = np.random.default_rng(0)
   batch = {'image': rng.integers(0, 256, (config.batch_size, 32, 32, 3), np.uint8),

@@ -81,3 +81,34 @@ def test_eval_batches_hold_every_picture_once_in_order(batch_size):
 
 def test_eval_batches_of_an_empty_source():
   assert list(pipeline.eval_batches(make_source(3).take(np.zeros(0, np.int64)), batch_size=4)) == []
+
+
+@pytest.mark.parametrize('n, batch_size', SIZES)
+def test_which_pictures_a_step_reads(n, batch_size):
+  for step, expected in enumerate(reference(n, batch_size, 5, 8)):
+    assert pipeline.indices_of(n, batch_size=batch_size, seed=5, step=step).tolist() == expected
+
+
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_the_shares_of_all_processes_are_the_batch(count):
+  numbers_of = lambda batches: [numbers(batch)[0] for batch in itertools.islice(batches, 4)]
+  train = [numbers_of(pipeline.train_batches(make_source(10), batch_size=4, seed=5, share=(i, count)))
+           for i in range(count)]
+  joined = [list(itertools.chain(*parts)) for parts in zip(*train, strict=True)]
+  assert joined == reference(10, 4, 5, 4)
+  held = [list(pipeline.eval_batches(make_source(10), batch_size=4, share=(i, count))) for i in range(count)]
+  for whole, *parts in zip(pipeline.eval_batches(make_source(10), batch_size=4), *held, strict=True):
+    for name, array in whole.items():
+      np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), array)
+
+
+def test_a_process_reads_its_share_only():
+  class Counting(source.Source):
+    def read(self, indices):
+      seen.append(len(indices))
+      return super().read(indices)
+  seen, small = [], make_source(12)
+  counting = Counting(small.images, small.all_labels, small.rows)
+  list(pipeline.eval_batches(counting, batch_size=4, share=(1, 2)))
+  next(pipeline.train_batches(counting, batch_size=4, seed=0, share=(1, 2)))
+  assert set(seen) == {2}

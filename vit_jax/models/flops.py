@@ -31,8 +31,9 @@ def count(jaxpr):
       kernel = eqn.invars[1].aval.shape
       features = kernel[eqn.params['dimension_numbers'].rhs_spec[0]]
       total += 2 * math.prod(out.shape) * math.prod(kernel) // features
+    times = eqn.params['length'] if eqn.primitive.name == 'scan' else 1
     for value in eqn.params.values():
       inner = getattr(value, 'jaxpr', value)
       if hasattr(inner, 'eqns'):
-        total += count(inner)
+        total += times * count(inner)
   return total

@@ -1,0 +1,140 @@
+"""Several processes train what one trains; they are really started, on this machine."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vit_jax import processes
+from vit_jax.errors import BadInput
+
+ROOT = pathlib.Path(__file__).parent.parent
+# No dropped validation pictures: 143 are no multiple of anything, so that the last batches are padded.
+FLAGS = ('--config=configs/digits.py', '--config.epochs=2.0', '--config.eval_epochs=0.5', '--config.log_every=5',
+         '--config.optim.warmup_epochs=1.0', '--config.model.hidden_size=32', '--config.model.num_layers=1',
+         '--config.model.mlp_dim=64', '--config.eval_batch_size=60')
+# Sums over two halves of a batch are rounded otherwise than over the whole, and training makes the difference grow.
+TOLERANCE = 1e-3
+
+
+def start(workdir, *flags, devices=1):
+  """One process with so many devices."""
+  environment = os.environ | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
+  return subprocess.Popen([sys.executable, '-m', 'vit_jax.main', *FLAGS, f'--workdir={workdir}', *flags], cwd=ROOT,
+                          env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def start_several(workdir, count, *flags):
+  """So many processes, with a device each, that train together."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = free.getsockname()[1]
+  return [start(workdir, f'--coordinator=localhost:{port}', f'--num_processes={count}', f'--process_id={i}', *flags)
+          for i in range(count)]
+
+
+def finish(*started):
+  """Waits for them: -> [(status, stdout, stderr), …]."""
+  outputs = [process.communicate(timeout=300) for process in started]
+  return [(process.returncode, *output) for process, output in zip(started, outputs, strict=True)]
+
+
+def numbers(workdir):
+  """All that was measured, by step and name."""
+  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  found = {(line['step'], name): value for line in lines for name, value in line.items()
+           if not name.endswith(('seconds', 'kwh'))}
+  result = json.loads((workdir / 'result.json').read_text())
+  return found | {('end', name): result[name] for name in ('test_accuracy', 'test_loss', 'test_count', 'num_params')}
+
+
+def assert_close(workdir, other):
+  found, want = numbers(workdir), numbers(other)
+  assert found.keys() == want.keys()
+  for name, value in want.items():
+    # One picture may fall to the other side.
+    slack = .01 if 'accuracy' in name[1] else TOLERANCE
+    assert found[name] == pytest.approx(value, rel=TOLERANCE, abs=slack), name
+
+
+@pytest.fixture(scope='module')
+def alone(tmp_path_factory):
+  """The run of one process."""
+  workdir = tmp_path_factory.mktemp('processes') / 'alone'
+  [(status, _, err)] = finish(start(workdir))
+  assert status == 0, err
+  return workdir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('count, flags', [(2, ()), (4, ('--config.fsdp=True',))])
+def test_they_train_to_the_losses_of_one(count, flags, alone, tmp_path):
+  ended = finish(*start_several(tmp_path / 'run', count, *flags))
+  assert [status for status, _, _ in ended] == count * [0], ended
+  assert_close(tmp_path / 'run', alone)
+  assert numbers(tmp_path / 'run')['end', 'test_count'] == 359
+  # The first one talks; checkpoint and calibration are whole.
+  assert f'{count} × cpu' in ended[0][1] and all(out == '' for _, out, _ in ended[1:])
+  assert (tmp_path / 'run' / 'calibration.safetensors').exists()
+  done = subprocess.run([sys.executable, '-m', 'vit_jax.main', '--evaluate', f'--workdir={tmp_path / "run"}'], cwd=ROOT,
+                        text=True, capture_output=True, check=True)
+  assert f'accuracy {numbers(tmp_path / "run")["end", "test_accuracy"]:.2%}' in done.stdout
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_ends_the_others_and_another_number_goes_on(alone, tmp_path):
+  workdir = tmp_path / 'run'
+  first, second = start_several(workdir, 2)
+  while not list((workdir / 'checkpoints').glob('[0-9]*/SHA256SUMS')):
+    assert first.poll() is None, first.communicate()
+    time.sleep(.02)
+  second.send_signal(signal.SIGKILL)
+  killed = time.monotonic()
+  [(status, _, err)] = finish(first)
+  assert status == 2 and 'error: another process of this training is gone' in err
+  assert 'Traceback' not in err
+  assert time.monotonic() - killed < 2 * processes.PATIENCE
+  second.communicate()
+  # One process with eight devices takes over.
+  [(status, out, err)] = finish(start(workdir, devices=8))
+  assert status == 0, err
+  assert 'goes on after step' in out and '8 × cpu' in out
+  assert_close(workdir, alone)
+
+
+@pytest.mark.parametrize('flags, message', [
+    (('', 2, 0), 'need --coordinator=HOST:PORT'),
+    (('here', 2, 0), r'--coordinator=here must be the HOST:PORT'),
+    (('here:0', 2, 0), r'--coordinator=here:0 must be'),
+    (('here:99999', 2, 0), r'--coordinator=here:99999 must be'),
+    (('here:1234', None, 0), 'needs --num_processes and --process_id.*got None and 0'),
+    (('here:1234', 2, 2), 'from 0 to one less than that; got 2 and 2'),
+])
+def test_flags_that_do_not_fit_together(flags, message):
+  with pytest.raises(BadInput, match=message):
+    processes.start(*flags)
+
+
+def test_one_process_agrees_with_itself():
+  assert processes.first() and processes.share() == (0, 1)
+  assert processes.largest(7) == processes.of_the_first(7) == 7
+  processes.meet('nobody else')
+
+
+def test_slurm_is_found_by_itself(monkeypatch):
+  import jax
+  asked = []
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda **options: asked.append(options))
+  processes.start()
+  assert not asked
+  monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '1')
+  processes.start()
+  assert not asked
+  monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '4')
+  processes.start()
+  assert len(asked) == 1 and 'coordinator_address' not in asked[0]

@@ -1,0 +1,75 @@
+"""A step of a run again, against the metrics that the run itself wrote."""
+import contextlib
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from configs import digits
+from vit_jax import job as job_lib
+from vit_jax import replay
+from vit_jax import train
+from vit_jax.data import pipeline
+from vit_jax.errors import BadInput
+
+# Every step is a line of metrics, so that a line is of one step alone.
+CHANGES = {'model.hidden_size': 16, 'model.num_layers': 1, 'model.num_heads': 2, 'model.mlp_dim': 16, 'log_every': 1,
+           'epochs': 1.0, 'eval_epochs': 0.3, 'optim.warmup_epochs': 0.1}
+
+
+def config(**changes):
+  found = digits.get_config()
+  with found.unlocked():
+    found.update_from_flattened_dict(CHANGES | changes)
+  return found
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  path = tmp_path_factory.mktemp('replay') / 'run'
+  train.train(config(), path, recipe='digits', cache_dir=path.parent / 'cache')
+  return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('step', [3, 9, 20])  # Before the first checkpoint, after one, the last.
+def test_it_is_the_step_that_was_trained(workdir, step):
+  found = replay.replay(workdir, step, cache_dir=workdir.parent / 'cache')
+  line = next(line for line in map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
+              if line['step'] == step)
+  assert found['loss'] == pytest.approx(line['loss'], rel=1e-4)
+  assert found['checkpoint'] == max([0, *(s for s in (6, 12, 18) if s < step)][-1:])
+  assert np.sqrt(sum(norm**2 for norm in found['grad_norms'].values())) == pytest.approx(line['grad_norm'], rel=1e-3)
+  job = job_lib.prepare(config(), workdir.parent / 'cache')
+  batches = pipeline.train_batches(job.data.train, batch_size=64, seed=0, start_step=step - 1)
+  with contextlib.closing(batches):
+    labels = next(batches)['label']
+  rows = found['pictures']
+  assert sorted(int(row['class']) for row in rows) == sorted(labels)
+  assert [int(row['class']) for row in rows] == [job.data.train.labels[row['index']] for row in rows]
+  assert [row['loss'] for row in rows] == sorted((row['loss'] for row in rows), reverse=True)
+  assert json.loads((workdir / f'replay-{step}.json').read_text()) == found
+  with Image.open(workdir / f'replay-{step}.png') as image:
+    assert image.width > 800
+  text = replay.describe(found, workdir)
+  assert f'{rows[0]["index"]} ({rows[0]["class"]}, loss' in text
+
+
+@pytest.mark.slow
+def test_a_step_that_is_none(workdir):
+  with pytest.raises(BadInput, match=r'--replay_step=21 is no step of .*; it has 1 to 20'):
+    replay.replay(workdir, 21, cache_dir=workdir.parent / 'cache')
+
+
+@pytest.mark.slow
+def test_a_bad_step_stops_or_is_skipped(tmp_path, capsys):
+  """Every loss is more than 1.0001 times the running mean at some time, as the first weights know nothing."""
+  changes = {'max_loss_ratio': 1.0001, 'optim.lr': 0.0, 'optim.muon_lr': 0.0}
+  with pytest.raises(BadInput, match=r'the loss was \S+ where \S+ is usual at step \d+; .*--replay_step=\d+'):
+    train.train(config(**changes), tmp_path / 'run', recipe='digits', cache_dir=tmp_path / 'cache')
+  # The same folder goes on with another policy.
+  result = train.train(config(**changes, on_bad_step='skip'), tmp_path / 'run', recipe='digits',
+                       cache_dir=tmp_path / 'cache')
+  assert result['steps'] == 20
+  assert 'was skipped: the loss was' in capsys.readouterr().err

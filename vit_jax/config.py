@@ -61,13 +61,30 @@ def differences(old, new):
           if old.get(key, missing) != new.get(key, missing)]
 
 
+# More than anybody means; what is larger was mistyped, and would keep XLA busy for ever, or crash it.
+LARGEST = {'batch_size': 2**20, 'eval_batch_size': 2**20, 'accum_steps': 2**16, 'epochs': 1e6, 'log_every': 2**31 - 1,
+           'eval_epochs': 1e6, 'keep': 10_000, 'data.image_size': 4096, 'model.hidden_size': 2**15,
+           'model.num_layers': 256, 'model.num_heads': 2**15, 'model.mlp_dim': 2**17, 'model.patch_size': 4096,
+           'model.representation_size': 2**17}
+
+
+def check_sizes(flat):
+  """Raises BadInput for numbers that are too large or too small, and text that names nothing: {key: value}."""
+  for key, largest in LARGEST.items():
+    value = flat[key]
+    # What a model's sizes must be besides, models/variants.py says.
+    if not key.startswith('model.') and not 0 < value < float('inf'):
+      raise BadInput(f'{key}={value} must be a finite number greater than 0')
+    if value is not None and value > largest:
+      raise BadInput(f'{key}={value} must be at most {largest:,}')
+  for key, value in flat.items():
+    if any('\0' in text for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)):
+      raise BadInput(f'{key}={value!r} must be text without the character 0')
+
+
 def check(config):
   """Raises BadInput for numbers that no training could use, before anything is loaded."""
-  for key in ('batch_size', 'eval_batch_size', 'accum_steps', 'epochs', 'log_every', 'eval_epochs', 'keep',
-              'data.image_size'):
-    value = flatten(config)[key]
-    if not 0 < value < float('inf'):
-      raise BadInput(f'{key}={value} must be a finite number greater than 0')
+  check_sizes(flatten(config))
   if not 0 <= config.label_smoothing < 1:
     raise BadInput(f'label_smoothing={config.label_smoothing} must be at least 0 and less than 1')
   if not 0 <= config.ema_decay < 1:
@@ -75,7 +92,7 @@ def check(config):
   for key, kind, example in (('augment.sizes', int, '(32, 48, 64)'), ('model.stem_channels', int, '(32, 64)'),
                              ('data.classes', str, "('cat', 'dog')"), ('data.clear_of', str, "('cifar10',)")):
     values = flatten(config)[key] or ()
-    if not all(isinstance(value, kind) and not (kind is int and value < 1) for value in values):
+    if not all(isinstance(value, kind) and (kind is str or 1 <= value <= 2**15) for value in values):
       what = 'numbers from 1 on' if kind is int else 'names'
       raise BadInput(f'{key}={values!r} must be a tuple of {what}, as {example}')
   choose(config.on_bad_step, ('stop', 'skip'), 'on_bad_step')

@@ -16,7 +16,8 @@ def choose(name, known, what):
   if name in known:
     return name
   near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-  hint = f'did you mean {" or ".join(near)}?' if near else f'known: {", ".join(known)}'
+  names = list(map(str, known))
+  hint = f'did you mean {" or ".join(near)}?' if near else f'known: {", ".join(names[:20])}{", …" * (len(names) > 20)}'
   raise BadInput(f'{what} {name!r} is unknown; {hint}')
 
 

@@ -68,7 +68,7 @@ def available():
 
 def describe(found, job, country):
   """What `forecast` found, for a person."""
-  size = lambda count: f'{count / 2**30:.2f} GiB'
+  size = lambda count: f'{count / 2**30:.1f} GiB' if count >= 2**30 else f'{count / 2**20:.1f} MiB'
   shared = job.mesh.size if jax.default_backend() == 'cpu' else 1
   fits = ''
   if found['available']:

@@ -20,12 +20,10 @@ def silence():
   warnings.filterwarnings('ignore', message='Image size .* exceeds limit')
   logging.set_verbosity(logging.WARNING)
   logging.set_stderrthreshold('warning')
-  logging.get_absl_handler().addFilter(lambda record: record.module.startswith(OURS))
+  # Our own warnings are written for a person to read; other people's are not.
+  here = os.path.dirname(os.path.abspath(__file__)) + os.sep
+  logging.get_absl_handler().addFilter(lambda record: os.path.abspath(record.pathname).startswith(here))
   logging.get_absl_handler().setFormatter(python_logging.Formatter('%(levelname)s: %(message)s'))
-
-
-# The modules whose warnings are ours, and so written for a person to read.
-OURS = ('checkpoint', 'cpu', 'tfds_sets', 'train', 'main', 'load')
 
 
 @functools.cache

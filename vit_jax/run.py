@@ -199,8 +199,10 @@ class RunFolder:
   def log(self, line):
     """Appends one line of metrics, a dict with at least 'step'; raises BadInput where that is not possible."""
     if self.writes:
-      with self.writing(), self.metrics_path.open('a', encoding='utf-8') as f:
-        f.write(json.dumps(line) + '\n')
+      with self.writing():
+        (self.path / 'config.json').stat()  # Of a folder that was deleted, Orbax makes parts anew.
+        with self.metrics_path.open('a', encoding='utf-8') as f:
+          f.write(json.dumps(line) + '\n')
 
   def checkpoints(self, keep=None):
     """The Orbax manager of the folder's checkpoints, to read them, or with `keep` to write, see checkpoint.py."""

@@ -22,15 +22,14 @@ def count(jaxpr):
   """Sums the FLOPs of all products in a traced program, those inside nested calls included."""
   total = 0
   for eqn in jaxpr.eqns:
-    out = eqn.outvars[0].aval
     if eqn.primitive.name == 'dot_general':
       (contracting, _), _ = eqn.params['dimension_numbers']
       lhs = eqn.invars[0].aval.shape
-      total += 2 * math.prod(out.shape) * math.prod(lhs[axis] for axis in contracting)
+      total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(lhs[axis] for axis in contracting)
     elif eqn.primitive.name == 'conv_general_dilated':
       kernel = eqn.invars[1].aval.shape
       features = kernel[eqn.params['dimension_numbers'].rhs_spec[0]]
-      total += 2 * math.prod(out.shape) * math.prod(kernel) // features
+      total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) // features
     times = eqn.params['length'] if eqn.primitive.name == 'scan' else 1
     for value in eqn.params.values():
       inner = getattr(value, 'jaxpr', value)

@@ -17,7 +17,8 @@ setuptools.setup(
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*', 'configs']),
     package_data={'vit_jax': ['*.html', 'pretrained/*'], 'vit_jax.data': ['*.txt', '*.tsv'],
-                  'vit_jax.showing': ['*.css'], 'vit_jax.reporting': ['*.html', '*.css', '*.md']},
+                  'vit_jax.showing': ['*.css'], 'vit_jax.reporting': ['*.html', '*.css', '*.md'],
+                  'vit_jax.sweeping': ['*.html']},
     install_requires=[
         'jax>=0.10',  # arrays, gradients, jit
         'flax>=0.12',  # Linen modules
@@ -26,7 +27,7 @@ setuptools.setup(
         'ml-collections>=1.1',  # configs that flags can override
         'absl-py>=2.1',  # flags and logging
         'numpy>=2.0',  # what happens on the host
-        'tqdm>=4.66',  # the progress bar
+        'tqdm>=4.66.3',  # the progress bar
         'tensorflow-datasets>=4.9.9',  # any image set by name
         'importlib_resources>=6.0',  # tensorflow-datasets imports it without declaring it
         # tf.data reads the pictures; nothing is computed in TensorFlow, so that its CPU build will do.
@@ -34,12 +35,12 @@ setuptools.setup(
         'tensorflow>=2.20; sys_platform != "linux" or platform_machine != "x86_64"',
         'tensorboard>=2.20',  # tensorflow writes events through it; and to look at them
         'scikit-learn>=1.5',  # the embedded set of digits
-        'pillow>=11.2',  # reads the pictures of a folder, whatever their format
+        'pillow>=11.3',  # reads the pictures of a folder, whatever their format
         'imagehash>=4.3',  # finds near-duplicates, so that the test part holds no picture of train
         'scipy>=1.12',  # lays near-duplicates one over the other; imagehash needs it too
         'safetensors>=0.8',  # weights as one file that runs no code; this version reads bfloat16 into numpy
-        'filelock>=3.16',  # one process in a run folder at a time
-        'jinja2>=3.1',  # the page that inspect_data writes, with every name escaped
+        'filelock>=3.20.3',  # one process in a run folder at a time
+        'jinja2>=3.1.6',  # the page that inspect_data writes, with every name escaped
     ],
     extras_require={
         'cuda': ['jax[cuda]'],  # NVIDIA GPUs
@@ -48,7 +49,10 @@ setuptools.setup(
         'energy': ['codecarbon>=3.3'],  # what a run costs in electricity and CO2
         'hub': ['huggingface_hub>=1.0'],  # weights by their name on the Hugging Face Hub, and a run's model card
         'onnx': ['jax2onnx>=0.16'],  # models as ONNX programs
+        # Many runs of a recipe: which values to try, and jobs of Slurm; psycopg where PostgreSQL keeps the trials.
+        'sweep': ['optuna>=5.0', 'submitit>=1.5.4', 'psycopg[binary]>=3.3'],
         'figures': ['matplotlib>=3.9'],  # the pictures of experiments/
+        'benchmarks': ['torch>=2.14', 'timm>=1.0.31'],  # what vit_jax.benchmark --what=peers measures beside
         # The page of vit_jax.demo. It holds Pillow below 13; to be updated with care, since it guards what is uploaded.
         'demo': ['gradio>=6.31,<7'],
         # What the tests of that page in a browser need, besides a Chromium on the path; without them they are skipped,

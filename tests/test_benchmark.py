@@ -4,12 +4,10 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
+from configs import digits
 from vit_jax import benchmark
-from vit_jax.data import pixel_file
-from vit_jax.data import source
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -22,7 +20,14 @@ def command(*flags):
 @pytest.mark.parametrize(('flags', 'message'), [
     ([], 'nothing to measure; name a recipe'),
     (['--config=configs/digits.py', '--results=no/such/file.json'], '--results=no/such/file.json cannot be written'),
-    (['--what=dta'], "value should be one of <data>"),
+    (['--what=dta'], 'value should be one of <train|predict|data|startup|scaling|peers>'),
+    (['--what=startup'], 'nothing to measure; name a recipe'),
+    (['--what=train', '--tokens=64,65'], '--tokens=65 is no square'),
+    (['--what=train', '--widths=64,wide'], '--widths=64,wide must be whole numbers'),
+    (['--what=train', '--widths=0'], '--widths=0 must be whole numbers'),
+    (['--what=predict', '--dtypes=float16'], "--dtypes 'float16' is unknown; did you mean"),
+    (['--what=predict', '--dtypes='], '--dtypes= must name'),
+    (['--what=peers', '--config=configs/digits.py'], 'leave out --config'),
     (['--rounds=0'], '0 is not a positive integer'),
 ])
 def test_a_mistake_is_one_line(flags, message):
@@ -30,25 +35,6 @@ def test_a_mistake_is_one_line(flags, message):
   assert process.returncode == 2
   assert process.stderr.startswith('error: ') and process.stderr.count('\n') == 1
   assert message in process.stderr
-
-
-@pytest.mark.parametrize('in_file', [False, True])
-def test_all_ways_read_the_same_pictures(tmp_path, in_file):
-  images = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), np.uint8)
-  if in_file:
-    np.save(tmp_path / 'pictures.npy', images)
-    images = pixel_file.open_pixels(tmp_path / 'pictures.npy')
-  train = source.Source(images, np.arange(9, dtype=np.int32), np.array([8, 2, 4]))
-  ways = benchmark.ways(train, tmp_path)
-  assert list(ways) == ['streaming', 'memory-mapped', 'memory']
-  for way in ways.values():
-    batch = way().read(np.array([0, 2]))
-    np.testing.assert_array_equal(batch['image'], np.asarray(images)[[8, 4]])
-    assert batch['label'].tolist() == [8, 4]
-
-
-def test_spread():
-  assert benchmark.spread([4, 1, 2], '{:.1f}') == '2.0 (1.0 to 4.0)'
 
 
 @pytest.mark.slow
@@ -62,4 +48,32 @@ def test_data_is_measured(tmp_path):
   assert len(found['time_with_loader']) == 2
   assert found['recipe'] == 'digits' and found['environment']['versions']['jax']
   for text in ('digits: 1,295 training pictures of 8×8', 'memory-mapped', 'train step', 'waiting', 'loading'):
+    assert text in process.stdout
+
+
+def test_the_machine_is_described(monkeypatch):
+  monkeypatch.setattr(benchmark.cpu, 'processor_flags', lambda: frozenset({'fpu', 'avx2', 'amx_bf16', 'sse'}))
+  line = benchmark.describe_machine({'processor': 'X1', 'cores': 3, 'devices': ['cpu'], 'python': '3.13.0',
+                                     'versions': {'jax': '0.12', 'numpy': '2'}})
+  assert line == 'X1, 3 cores (amx_bf16 avx2), device cpu; Python 3.13.0, jax 0.12'
+
+
+@pytest.mark.slow
+def test_a_recipe_is_measured(tmp_path):
+  process = command('--what=train', '--config=configs/digits.py', '--config.batch_size=32',
+                    '--config.optim.name=adamw', '--rounds=1', '--dtypes=float32', f'--results={tmp_path}/train.json')
+  assert process.returncode == 0, process.stderr
+  found = json.loads((tmp_path / 'train.json').read_text())
+  (product, step), = found['groups']
+  assert found['what'] == 'train' and found['recipe'] == 'digits' and found['environment']['cores'] > 0
+  assert 'instruction_sets' in found['environment']
+  assert product['turns'][0]['flops_per_second'] > 0
+  turn, facts = step['turns'][0], step['facts']
+  assert facts['pictures'] == 32 and facts['total_steps'] == round(digits.get_config().epochs * 1295 / 32)
+  assert turn['pictures'] >= 3 * 32 and turn['seconds'] > 0
+  # What the step needs is part of what the process needed at most.
+  assert 0 < facts['compiled_memory'] < turn['peak_memory'] - facts['base_memory'] / 2
+  assert step['peak_share'][0] == pytest.approx(
+      facts['flops'] * turn['pictures'] / 32 / turn['seconds'] / product['turns'][0]['flops_per_second'])
+  for text in ('train: digits, batches of 32; 69,514 parameters', 'vit_jax step, float32'):
     assert text in process.stdout

@@ -28,7 +28,7 @@ def handlers():
 
 def test_nothing_happens_without_a_signal():
   with interrupt.stop_on_signal() as stop:
-    assert not stop.signal
+    assert stop.signal is None
 
 
 @pytest.mark.parametrize('number', SIGNALS)
@@ -78,5 +78,5 @@ def test_handlers_are_put_back_after_an_error():
 def test_blocks_in_a_row_start_anew():
   for _ in range(2):
     with interrupt.stop_on_signal() as stop:
-      assert not stop.signal
+      assert stop.signal is None
       signal.raise_signal(signal.SIGINT)

@@ -10,14 +10,14 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the top: a module imports from the layers below its own only, never from its own.
 LAYERS = [
-    ['main', 'inspect_data', 'benchmark', 'export', 'predict', 'report', 'demo'],
+    ['main', 'inspect_data', 'benchmark', 'export', 'predict', 'report', 'demo', 'sweep'],
     ['benchmarks.speed', 'benchmarks.scaling', 'benchmarks.data', 'benchmarks.startup', 'benchmarks.started'],
     ['reporting.findings', 'reporting.model_card', 'showing.app', 'benchmarks.turns'],
-    ['reporting.looks', 'reporting.page', 'showing.page', 'benchmarks.child'],
-    ['showing.looking', 'explain.explained', 'benchmarks.ours', 'benchmarks.twin'],
-    ['predictor', 'explain.explainer', 'reporting.plots'],
+    ['reporting.looks', 'reporting.page', 'showing.page', 'benchmarks.child', 'sweeping.driver', 'sweeping.page'],
+    ['showing.looking', 'explain.explained', 'benchmarks.ours', 'benchmarks.twin', 'sweeping.plots'],
+    ['predictor', 'explain.explainer', 'reporting.plots', 'sweeping.results'],
     ['train', 'assess', 'replay', 'forecast'],
-    ['job', 'answerer'],
+    ['job', 'answerer', 'sweeping.space', 'sweeping.study'],
     ['weights.load', 'weights.outward'],
     ['weights.foreign', 'weights.files'],
     ['weights.huggingface', 'weights.timm', 'weights.published', 'weights.adapt'],
@@ -29,7 +29,7 @@ LAYERS = [
     ['models.vit', 'models.resnet', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan',
      'data.tiny_imagenet', 'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'cpu',
      'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness', 'reporting.charts', 'reporting.chance'],
-    ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress', 'digests'],
+    ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress', 'digests', 'sweeping.launch', 'sweeping.child'],
     ['energy', 'machine', 'atomic', 'processes', 'showing.guard', 'benchmarks.setting'],
     ['errors'],
 ]

@@ -26,6 +26,15 @@ def test_help_is_readable():
   assert process.stderr == ''
 
 
+def test_who_stops_reading_is_told_nothing():
+  process = subprocess.Popen([sys.executable, '-m', 'vit_jax.main', '--help'], cwd=ROOT, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+  process.stdout.close()
+  assert process.stderr.read() == b''
+  process.stderr.close()
+  assert process.wait() == 141
+
+
 @pytest.mark.parametrize(('flags', 'message'), [
     ([], 'nothing to train; name a recipe, e.g. --config=configs/digits.py'),
     (['--config=configs/nope.py'], '--config=configs/nope.py does not exist; there are configs/cifar10.py, '),

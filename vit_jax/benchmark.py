@@ -1,174 +1,176 @@
 """Measures how fast this machine is, and what it waits for.
 
+  python -m vit_jax.benchmark --what=train
+      pictures/s of the train step at several widths and numbers of tokens, which share of the machine's speed in matrix
+      products that is, memory, and electricity for 1,000 pictures; --config=configs/cifar_catdog.py for a recipe's step
+
+  python -m vit_jax.benchmark --what=predict
+      the same for answers
+
+  python -m vit_jax.benchmark --what=peers
+      both, beside the same ViT in PyTorch and timm (pip install '.[benchmarks]')
+
+  python -m vit_jax.benchmark --what=scaling
+      how time and memory of a step grow with batch, tokens, width and depth, beside the formula
+
+  python -m vit_jax.benchmark --what=startup --config=configs/cifar_catdog.py
+      what passes before the first step, and before the first answer
+
   python -m vit_jax.benchmark --what=data --config=configs/tiny_imagenet.py
       how fast the recipe's pictures can be read, and whether training ever waits for them
 
 What is compared runs in turns, so that whatever else the machine does falls on all of it alike; medians over the
 rounds are shown, with the lowest and the highest. Nothing is trained that would be kept.
 """
+import importlib.metadata
 import json
-import pathlib
-import statistics
+import os
 import sys
-import tempfile
-import time
 
 from absl import flags
-import numpy as np
 
 from vit_jax import atomic
 from vit_jax import command
+from vit_jax import cpu
 from vit_jax import machine
 from vit_jax.errors import BadInput
+from vit_jax.errors import choose
 
-_WHAT = flags.DEFINE_enum('what', 'data', ['data'], 'What to measure.')
+_WHAT = flags.DEFINE_enum('what', 'data', ['train', 'predict', 'data', 'startup', 'scaling', 'peers'],
+                          'What to measure.')
 _ROUNDS = flags.DEFINE_integer('rounds', 7, 'How often everything is measured, in turns.', lower_bound=1)
 _RESULTS = flags.DEFINE_string('results', None, 'A JSON file to write the numbers to, each round of them.')
+_WIDTHS = flags.DEFINE_list('widths', '128,192,384', 'Widths of the models, without a recipe; for scaling the first is '
+                            'the one that stays while others vary.')
+_TOKENS = flags.DEFINE_list('tokens', '64,256', 'Their numbers of tokens, squares; for scaling as above.')
+_DEPTH = flags.DEFINE_integer('depth', 6, 'Their blocks.', lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer('batch_size', 64, 'Pictures in a batch, without a recipe.', lower_bound=1)
+_DTYPES = flags.DEFINE_list('dtypes', 'float32,bfloat16', 'Types of the activations.')
+_WEIGHTS = flags.DEFINE_string('weights', 'cifar10', 'The weights that answer in --what=startup, as vit_jax.predict '
+                               'takes them.')
 flags.adopt_module_key_flags(command)
 
-# Seconds for which one way of reading is timed in a round, and the least for which the train step is.
-SECONDS = 1.0
-# No more batches than this are read to see how much memory a way of reading takes.
-MEMORY_BATCHES = 2_000
+# A load of more than this before anything is measured is said.
+BUSY = 0.5
 
 
-def ways(train, folder):
-  """The same pictures, read in three ways: source.Source -> {name: function that returns a source.Source}.
-
-  Pictures that are in memory are first written to a file in `folder`. The function that reads them into memory does
-  so when it is called.
-  """
-  from vit_jax.data import pixel_file
-  from vit_jax.data import source
-
-  path = getattr(train.images, 'path', None)
-  if path is None:
-    path = pathlib.Path(folder) / 'images.npy'
-    np.save(path, train.images)
-  made = lambda images: source.Source(images, train.all_labels, train.rows)
-  return {'streaming': lambda: made(pixel_file.open_pixels(path)),
-          'memory-mapped': lambda: made(np.load(path, mmap_mode='r')),
-          'memory': lambda: made(np.load(path))}
+def numbers(flag, values):
+  """The whole numbers that a flag lists; raises BadInput for anything else."""
+  if not values or not all(value.strip().isdigit() and int(value) for value in values):
+    raise BadInput(f'--{flag}={",".join(values)} must be whole numbers with commas between, as in --{flag}=128,192')
+  return [int(value) for value in values]
 
 
-def opened(way, batch_size):
-  """Opens one way of reading and goes through the pictures: -> (endless batches, bytes that the process grew by)."""
-  from vit_jax.data import pipeline
-
-  before = machine.resident_memory() or 0
-  train = way()
-  batches = pipeline.train_batches(train, batch_size=batch_size, seed=0)
-  for _ in range(min(len(train) // batch_size + 1, MEMORY_BATCHES)):
-    next(batches)
-  return batches, (machine.resident_memory() or 0) - before
+def dtypes():
+  """The types in --dtypes; raises BadInput for others."""
+  if not _DTYPES.value:
+    raise BadInput('--dtypes= must name float32, bfloat16 or both')
+  return [choose(name, ('float32', 'bfloat16'), '--dtypes') for name in _DTYPES.value]
 
 
-def reading_speed(batches, batch_size):
-  """Images/s of a loader that does nothing else."""
-  count, started = 0, time.perf_counter()
-  while (seconds := time.perf_counter() - started) < SECONDS:
-    next(batches)
-    count += batch_size
-  return count / seconds
+def begin(text):
+  """Says what will be measured now, and whether it is the time for that."""
+  if (load() or 0) > BUSY:
+    text += (f'\nnote: the machine is busy with other things (load {load():.1f}); threads that wait for each other, as '
+             'those of torch do, suffer from that more than others. Measure again when it is quiet')
+  print(f'{machine.processor_name()}; {text}', file=sys.stderr, flush=True)
 
 
-class Trainer:
-  """The train step of a job, for timing: with batches from a loader, or again and again with the same one."""
-
-  def __init__(self, job, batches):
-    import jax
-
-    self.job, self.batches = job, batches
-    self.state = job.initial_state()
-    self.step = job.compiled_train_step(self.state, job.size_at(job.total_steps))
-    self.key = jax.random.key(0)
-    self.same = next(batches)
-    self.run(1, load=False)
-    seconds, _ = self.run(1, load=False)
-    self.steps = max(round(SECONDS / seconds), 3)
-
-  def run(self, steps, *, load):
-    """Runs so many steps, each to its end: -> (seconds, the seconds of them that passed before a batch was there)."""
-    import jax
-
-    from vit_jax import sharding
-
-    waited, started = 0.0, time.perf_counter()
-    for _ in range(steps):
-      asked = time.perf_counter()
-      batch = next(self.batches) if load else self.same
-      waited += time.perf_counter() - asked
-      self.state, _ = self.step(self.state, sharding.shard_batch(batch, self.job.mesh), self.key)
-      jax.block_until_ready(self.state)
-    return time.perf_counter() - started, waited
+def instruction_sets():
+  """What the processor has for matrix products, as Linux names it."""
+  known = ('avx', 'amx', 'fma', 'asimd', 'sve', 'bf16')
+  return sorted(flag for flag in cpu.processor_flags() if flag.startswith(known))
 
 
-def measure_data(job, rounds):
-  """Measures the three ways of reading beside the train step: -> JSON-able numbers, lists over the rounds."""
-  from vit_jax import progress
-
-  batch_size = job.config.batch_size
-  # Once for nothing, so that TensorFlow's own memory is not counted.
-  opened(lambda: job.data.train.take(np.arange(1)), batch_size)
-  with tempfile.TemporaryDirectory() as folder:
-    open_ways = {name: opened(way, batch_size) for name, way in ways(job.data.train, folder).items()}
-    trainer = Trainer(job, open_ways['streaming'][0])
-    speeds = {name: [] for name in (*open_ways, 'train step')}
-    waiting, slowdown = [], []
-    for _ in progress.track(range(rounds), total=rounds, desc='measuring', unit='rounds'):
-      for name, (batches, _) in open_ways.items():
-        speeds[name].append(reading_speed(batches, batch_size))
-      alone, _ = trainer.run(trainer.steps, load=False)
-      loading, waited = trainer.run(trainer.steps, load=True)
-      speeds['train step'].append(trainer.steps * batch_size / alone)
-      waiting.append(waited / loading)
-      slowdown.append(loading / alone)
-  return {'images_per_second': speeds, 'waiting_share': waiting, 'time_with_loader': slowdown,
-          'grown_bytes': {name: grown for name, (_, grown) in open_ways.items()}}
+def load():
+  """How many processes were at work in the last minute, on average; None where the system does not say."""
+  return os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
 
 
-def spread(values, form):
-  """Median and range as text: spread([1, 2, 4], '{:.1f}') -> '2.0 (1.0 to 4.0)'."""
-  return '{} ({} to {})'.format(*(form.format(f(values)) for f in (statistics.median, min, max)))
+def describe_machine(environment):
+  """The machine and the versions, as a line."""
+  versions = environment['versions']
+  return (f'{environment["processor"]}, {environment["cores"]} cores ({" ".join(instruction_sets())}), device '
+          f'{environment["devices"][0]}; Python {environment["python"]}, '
+          + ', '.join(f'{name} {versions[name]}' for name in ('jax', 'torch', 'timm') if name in versions))
 
 
-def describe_data(job, found):
-  """The numbers of `measure_data` as a screen of text."""
-  from vit_jax import progress
+def measure_data(config):
+  """-> (JSON-able numbers, a screen of text)."""
+  command.start_jax()
+  from vit_jax import job as job_lib
+  from vit_jax import run
+  from vit_jax.benchmarks import data
 
-  size, train = job.config.data.image_size, job.data.train
-  speeds = found['images_per_second']
-  appetite = statistics.median(speeds['train step'])
-  lines = [f'{job.data.name}: {progress.number(len(train))} training pictures of {size}×{size}, '
-           f'batches of {job.config.batch_size}', '',
-           f'{"":<16}{"images/s, median and range":<36}{"× the step":>10}{"process grows by":>20}']
-  for name, values in speeds.items():
-    grown = found['grown_bytes'].get(name)
-    text = '' if grown is None else f'{grown / 1e6:,.0f} MB'
-    lines.append(f'{name:<16}{spread(values, "{:,.0f}"):<36}{statistics.median(values) / appetite:>10,.4g}{text:>20}')
-  return '\n'.join([*lines, '', progress.table([
-      ('waiting', f'{spread(found["waiting_share"], "{:.3%}")} of the time of a step passes before its batch is there'),
-      ('loading', f'a step takes {spread(found["time_with_loader"], "{:.3f}")} times as long beside the loader as '
-                  'with the same batch again and again')])])
+  job = job_lib.prepare(config, command.cache_dir())
+  begin(f'reading, compiling, then {_ROUNDS.value} rounds …')
+  found = data.measure(job, _ROUNDS.value)
+  return {**found, 'environment': run.environment()}, data.describe(job, found)
+
+
+def measure_startup(config):
+  """-> (JSON-able numbers, a screen of text)."""
+  from vit_jax import config as config_lib
+  from vit_jax.benchmarks import startup
+
+  begin(f'starting everything {_ROUNDS.value + 2} times …')
+  found = startup.measure(config_lib.to_json(config), _WEIGHTS.value, command.cache_dir(), _ROUNDS.value)
+  command.start_jax()
+  from vit_jax import run
+  environment = run.environment()
+  return {'starts': found, 'environment': environment}, f'{describe_machine(environment)}\n\n{startup.describe(found)}'
+
+
+def measure_in_turns(config):
+  """Training, predicting, peers and scaling, in processes of their own: -> (JSON-able numbers, a screen of text)."""
+  from vit_jax import config as config_lib
+  from vit_jax.benchmarks import scaling
+  from vit_jax.benchmarks import speed
+  from vit_jax.benchmarks import turns
+
+  what = _WHAT.value
+  sizes = dict(batch_size=_BATCH_SIZE.value, depth=_DEPTH.value)
+  widths, tokens = numbers('widths', _WIDTHS.value), numbers('tokens', _TOKENS.value)
+  if config is not None and what in ('peers', 'scaling'):
+    raise BadInput(f'--what={what} measures models that it makes up; leave out --config, and see --widths and --tokens')
+  if what == 'scaling':
+    groups = scaling.groups(dtypes(), width=widths[0], tokens=tokens[0], **sizes)
+  elif config is not None:
+    groups = [speed.group(what, dtypes(), recipe=config_lib.to_json(config), cache_dir=str(command.cache_dir()))]
+  else:
+    if what == 'peers':
+      speed.check_peers()
+    works = ['train', 'predict'] if what == 'peers' else [what]
+    groups = speed.groups(works, dtypes(), widths=widths, tokens=tokens, peers=what == 'peers', **sizes)
+  begin(f'{len(groups)} groups of settings, each compiled and then measured in {_ROUNDS.value} rounds …')
+  found = turns.take_turns(groups, _ROUNDS.value)
+  environment = found[0][0]['facts']['environment']
+  if what == 'peers':
+    environment['versions'].update({name: importlib.metadata.version(name) for name in ('torch', 'timm')})
+  if what == 'scaling':
+    growth, texts = [scaling.growth(group) for group in found], map(scaling.describe, found)
+    numbers_found = {'growth': growth, 'groups': found}
+  else:
+    found = [speed.judge(group) for group in found]
+    recipe = command.recipe_name() if config is not None else ''
+    texts, numbers_found = [speed.describe(group, recipe) for group in found], {'groups': found}
+  return {**numbers_found, 'environment': environment}, '\n\n'.join([describe_machine(environment), *texts])
 
 
 def main():
   """The command: flags in, exit status out."""
-  config = command.read_config()
-  if config is None:
+  config, what = command.read_config(), _WHAT.value
+  if config is None and what in ('data', 'startup'):
     raise BadInput('nothing to measure; name a recipe, e.g. --config=configs/cifar_catdog.py, or see --help')
   out = command.writable('results', _RESULTS.value) if _RESULTS.value else None
-  command.start_jax()
-  from vit_jax import job as job_lib
-  from vit_jax import run
-
-  job = job_lib.prepare(config, command.cache_dir())
-  print(f'{machine.processor_name()}; reading, compiling, then {_ROUNDS.value} rounds …', file=sys.stderr, flush=True)
-  found = measure_data(job, _ROUNDS.value)
+  before = load()
+  measure = {'data': measure_data, 'startup': measure_startup}.get(what, measure_in_turns)
+  found, text = measure(config)
   if out:
-    atomic.write(out, json.dumps({'recipe': command.recipe_name(), **found,
-                                          'environment': run.environment()}, indent=1) + '\n')
-  print(describe_data(job, found))
+    recipe = command.recipe_name() if config is not None else None
+    found['environment'] |= {'instruction_sets': instruction_sets(), 'load_before': before}
+    atomic.write(out, json.dumps({'what': what, 'recipe': recipe, **found}, indent=1) + '\n')
+  print(text)
   return 0
 
 

@@ -109,6 +109,9 @@ def run(main, *, interrupted, arguments=False):
   except BadInput as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
+  except BrokenPipeError:  # Whoever reads this has seen enough, as `| head` has.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)  # 128 + SIGPIPE
   except KeyboardInterrupt:
     print(f'\nstopped; {interrupted()}', file=sys.stderr)
     sys.exit(130)

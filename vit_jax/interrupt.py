@@ -24,7 +24,7 @@ class Stop:
   """
 
   def __init__(self, deadline=None, agree=lambda wish: wish):
-    self.signal = 0
+    self.signal = None
     self.agree = agree
     self.deadline = deadline
     self._before, self._longest = None, 0.0

@@ -1,0 +1,1 @@
+"""What `vit_jax.benchmark` measures, and how: pieces of work in processes that take turns."""

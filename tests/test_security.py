@@ -3,6 +3,8 @@ import ast
 import importlib.metadata
 import pathlib
 import re
+import subprocess
+import sys
 
 from packaging import version
 import pytest
@@ -75,6 +77,26 @@ def test_no_source_can_run_what_it_reads(path):
       assert word not in keywords or keywords[word].value is False, (name, node.lineno)
 
 
+@pytest.mark.slow
+def test_nothing_is_unpickled_when_everything_is_imported():
+  """All modules but the demo's, whose Gradio is an extra."""
+  names = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in SOURCES
+           if path.parts[len(ROOT.parts)] in ('vit_jax', 'configs') and path.stem != '__init__'
+           and 'showing' not in path.parts and path.stem != 'twin']
+  code = f"""import importlib, pickle
+from absl import flags
+def refuse(*_, **__): raise SystemExit('a pickle is opened')
+from vit_jax import quiet
+quiet.import_tensorflow()
+pickle.load = pickle.loads = pickle.Unpickler = refuse
+for name in {names}:
+  try: importlib.import_module(name)
+  except (flags.DuplicateFlagError, ModuleNotFoundError): pass  # Commands share names of flags; extras may miss.
+print('all')"""
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
+  assert done.stdout.split() == ['all'], done.stderr[-2000:] + done.stdout
+
+
 def test_numpy_opens_no_pickle_unless_it_is_told_to(tmp_path):
   import numpy as np
   np.save(tmp_path / 'objects.npy', np.array([{}], object), allow_pickle=True)
@@ -88,7 +110,7 @@ def test_a_strangers_folder_cannot_have_files_outside_it_written(tmp_path):
   outside.write_text('mine')
   folder = run.RunFolder(tmp_path / 'run')
   folder.make()
-  for name in ('result.json', 'metrics.jsonl', 'evaluation.json'):
+  for name in ('config.json', 'result.json', 'metrics.jsonl', 'evaluation.json'):
     (folder.path / name).symlink_to(outside)
   folder.write_json('result.json', {})
   folder.write_json('evaluation.json', {})

@@ -78,8 +78,10 @@ def check_sizes(flat):
     if value is not None and value > largest:
       raise BadInput(f'{key}={value} must be at most {largest:,}')
   for key, value in flat.items():
-    if any('\0' in text for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)):
-      raise BadInput(f'{key}={value!r} must be text without the character 0')
+    for text in value if isinstance(value, tuple) else (value,):
+      # Names of files and of sets; systems allow 255 bytes.
+      if isinstance(text, str) and ('\0' in text or any(len(part.encode()) > 255 for part in text.split('/'))):
+        raise BadInput(f'{key}={value!r} must be of names that a file can have')
 
 
 def check(config):

@@ -75,6 +75,22 @@ def test_one_without_digests_was_not_saved_to_its_end(tmp_path, caplog):
   assert_same(state, make_state(3))
 
 
+def test_the_first_one_is_begun_anew_where_it_was_not_saved_to_its_end(tmp_path):
+  save_all(tmp_path, [3])
+  (tmp_path / 'checkpoints' / '3' / digests.NAME).unlink()
+  with manager_of(tmp_path) as manager:
+    assert checkpoint.restore_latest(manager, make_state(0)) == (None, 0)
+    checkpoint.save(manager, 3, make_state(3))
+    manager.wait_until_finished()
+    assert_same(checkpoint.restore_latest(manager, make_state(0))[0], make_state(3))
+  assert (tmp_path / 'damaged' / '3.0').exists()
+  save_all(tmp_path, [7])  # Of two, a kill can only have cut off one.
+  for step in ('3', '7'):
+    (tmp_path / 'checkpoints' / step / digests.NAME).unlink()
+  with manager_of(tmp_path) as manager, pytest.raises(BadInput, match='none of the checkpoints'):
+    checkpoint.restore_latest(manager, make_state(0))
+
+
 def test_every_flipped_bit_lost_byte_and_lost_file_is_noticed(tmp_path):
   save_all(tmp_path, [7])
   folder = tmp_path / 'checkpoints' / '7'

@@ -144,6 +144,7 @@ def test_a_lock_alone_is_no_foreign_file(tmp_path, config):
 
 
 def test_rewinding_forgets_later_lines_and_half_ones(tmp_path):
+  (tmp_path / 'config.json').touch()  # By which a folder is known that was not deleted meanwhile.
   folder = run.RunFolder(tmp_path)
   assert folder.rewind_metrics(0) == {}
   for step in (10, 20, 30):

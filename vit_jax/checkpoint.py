@@ -109,7 +109,7 @@ def save(manager, step, state, metrics=None):
 def read(manager, step, shapes):
   """Reads one checkpoint as nested dicts of arrays; raises BadInput where a file is not what was saved."""
   folder = manager.path(step)
-  old = (folder / 'digest').exists() and not (folder / digests.NAME).exists()  # Before files had digests, arrays had.
+  old = (folder / 'digest').exists() and not has_digests(manager, step)  # Before files had digests, arrays had.
   if not old:
     check_files(folder)
   items = manager.restore(step, args=ocp.args.Composite(
@@ -117,6 +117,11 @@ def read(manager, step, shapes):
   if old and digest(items['state']) != items['digest']['sha256']:
     raise BadInput('its digest does not hold')
   return items['state']
+
+
+def has_digests(manager, step):
+  """Whether a checkpoint was saved to its end."""
+  return (manager.path(step) / digests.NAME).exists()
 
 
 def check_files(folder):
@@ -178,6 +183,9 @@ def restore_latest(manager, like):
   if step is not None:
     set_aside(manager, [other for other in steps if other > step])
     return state, step
+  if len(steps) == 1 and not has_digests(manager, steps[0]):  # Killed while the very first one was saved.
+    set_aside(manager, steps)
+    return None, 0
   if steps:
     raise BadInput(f'none of the checkpoints in {manager.directory} is whole (steps {sorted(steps)}); start '
                    'anew with another --workdir, or remove that folder')

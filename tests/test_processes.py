@@ -100,8 +100,8 @@ def test_one_that_is_killed_ends_the_others_and_another_number_goes_on(alone, tm
   killed = time.monotonic()
   [(status, _, err)] = finish(first)
   # jax 0.10 may notice first, and ends the process itself, with a line of its own.
-  assert (status == 2 and 'error: another process of this training is gone' in err
-          or status == -signal.SIGABRT and 'distributed service' in err), err
+  assert ((status == 2 and 'error: another process of this training is gone' in err)
+          or (status == -signal.SIGABRT and 'distributed service' in err)), err
   assert 'Traceback' not in err
   assert time.monotonic() - killed < 2 * processes.PATIENCE
   second.communicate()

@@ -149,6 +149,20 @@ def test_checkpoints_of_before_files_had_digests_are_read_by_the_arrays_own(tmp_
   assert 'its digest does not hold' in caplog.text
 
 
+def test_parts_of_the_state_that_are_newer_than_a_checkpoint_begin_at_zero(tmp_path):
+  class Newer(struct.PyTreeNode):
+    step: jax.Array
+    weights: dict
+    usual_loss: jax.Array
+
+  save_all(tmp_path, [3])
+  old = make_state(3)
+  with manager_of(tmp_path) as manager:
+    state, step = checkpoint.restore_latest(manager, Newer(old.step, old.weights, jnp.ones(())))
+    assert step == 3 and state.usual_loss == 0
+    assert_same(state.weights, old.weights)
+
+
 def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path, monkeypatch):
   save_all(tmp_path, [3])
   def full(_):

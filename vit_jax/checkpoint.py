@@ -7,6 +7,7 @@ import threading
 from absl import logging
 from flax import serialization
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -17,6 +18,8 @@ from vit_jax.errors import one_line
 from vit_jax.errors import reason
 
 _policies = ocp.checkpoint_managers
+# Parts of a training's state that checkpoints of before do not have; they begin at 0.
+NEWER = ('bad_loss', 'usual_loss')
 
 
 def digest(tree):
@@ -164,7 +167,17 @@ def newest_whole(manager, read_step, before=math.inf):
 def restore(manager, step, like):
   """The state of one step, shaped and sharded like `like`; raises BadInput where its digest does not hold."""
   shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, serialization.to_state_dict(like))
-  return serialization.from_state_dict(like, read(manager, step, shapes))
+  try:
+    state = read(manager, step, shapes)
+  except BadInput:
+    raise
+  except Exception:  # What Orbax raises where the checkpoint has other parts.
+    newer = {name: shapes.pop(name) for name in NEWER if name in shapes}
+    if not newer:
+      raise
+    state = read(manager, step, shapes)
+    state |= {name: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding) for name, leaf in newer.items()}
+  return serialization.from_state_dict(like, state)
 
 
 def newest_state(manager, like, before=math.inf):

@@ -20,7 +20,7 @@ class TrainState(struct.PyTreeNode):
   sums: Any  # {'loss', 'accuracy', 'grad_norm'}: f32[], over the steps since the last line of metrics
   bad_step: Any  # i32[], the first bad step, or the newest one where they are skipped; 0 while there is none
   bad_loss: Any  # f32[], its loss
-  usual_loss: Any  # f32[], running mean of the loss, over good steps
+  usual_loss: Any  # f32[], running mean of the loss, over good steps; 0 before the first
 
 
 def create_state(model, tx, key, image_size):
@@ -112,8 +112,9 @@ class Step:
 
     bad = ~(jnp.isfinite(new['loss']) & jnp.isfinite(new['grad_norm']))
     if self.max_loss_ratio:
-      bad |= (state.step > 0) & (new['loss'] > self.max_loss_ratio * state.usual_loss)
-    usual_loss = jnp.where(bad, state.usual_loss, young_mean(state.usual_loss, new['loss'], .99, state.step))
+      bad |= (state.usual_loss > 0) & (new['loss'] > self.max_loss_ratio * state.usual_loss)
+    mean = jnp.where(state.usual_loss > 0, young_mean(state.usual_loss, new['loss'], .99, state.step), new['loss'])
+    usual_loss = jnp.where(bad, state.usual_loss, mean)
     if self.skip_bad:
       keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(bad, a, b), old, new)
       params, ema, opt_state = keep((state.params, state.ema, state.opt_state), (params, ema, opt_state))

@@ -2,7 +2,6 @@
 import functools
 import logging as python_logging
 import os
-import sys
 import warnings
 
 from absl import logging
@@ -19,9 +18,6 @@ def silence():
   warnings.filterwarnings('ignore', message='Error writing persistent compilation cache')
   # Pillow's warning of a picture that data/picture.py refuses, naming it.
   warnings.filterwarnings('ignore', message='Image size .* exceeds limit')
-  # TensorStore prints it when Orbax gives a save up, whose reason checkpoint.py says.
-  shown = sys.excepthook
-  sys.excepthook = lambda kind, error, trace: str(error) == 'Event loop is closed' or shown(kind, error, trace)
   logging.set_verbosity(logging.WARNING)
   logging.set_stderrthreshold('warning')
   # Our own warnings are written for a person to read; other people's are not.

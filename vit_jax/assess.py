@@ -27,8 +27,7 @@ def assess(workdir, *, cache_dir):
   Raises BadInput where `workdir` holds no run or no whole checkpoint, or its data are not what they were.
   """
   folder = run.RunFolder(workdir)
-  job = job_lib.prepare(folder.config(), cache_dir, folder.read_json('model.json'))
-  folder.check_data(job.describe_data())
+  job = job_lib.of_run(folder, cache_dir)
   with contextlib.closing(folder.checkpoints()) as manager:
     step, state = checkpoint.newest_state(manager, job.abstract_state())
   if state is None:

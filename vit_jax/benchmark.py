@@ -99,13 +99,12 @@ def measure_data(config):
   """-> (JSON-able numbers, a screen of text)."""
   command.start_jax()
   from vit_jax import job as job_lib
-  from vit_jax import run
   from vit_jax.benchmarks import data
 
   job = job_lib.prepare(config, command.cache_dir())
   begin(f'reading, compiling, then {_ROUNDS.value} rounds …')
   found = data.measure(job, _ROUNDS.value)
-  return {**found, 'environment': run.environment()}, data.describe(job, found)
+  return {**found, 'environment': machine.environment()}, data.describe(job, found)
 
 
 def measure_startup(config):
@@ -116,8 +115,7 @@ def measure_startup(config):
   begin(f'starting everything {_ROUNDS.value + 2} times …')
   found = startup.measure(config_lib.to_json(config), _WEIGHTS.value, command.cache_dir(), _ROUNDS.value)
   command.start_jax()
-  from vit_jax import run
-  environment = run.environment()
+  environment = machine.environment()
   return {'starts': found, 'environment': environment}, f'{describe_machine(environment)}\n\n{startup.describe(found)}'
 
 

@@ -39,11 +39,14 @@ class Manager(ocp.CheckpointManager):
   `wait_until_finished` and `close` wait for them, too.
   """
   _sealing = None  # the thread that writes them
-  _error = None  # what it failed with
+  _error = None  # the BadInput that says what it failed with
 
   def save(self, step, *args, **options):
-    """Starts to save; the save before is finished first. Raises what that one failed with."""
-    saved = super().save(step, *args, **options)
+    """Starts to save; the save before is finished first. Raises BadInput where one of them could not be written."""
+    try:
+      saved = super().save(step, *args, **options)
+    except OSError as error:
+      raise self._unsaved(step, error) from error
     self._sealing = threading.Thread(target=self._seal, args=(step,))
     self._sealing.start()
     return saved
@@ -54,7 +57,11 @@ class Manager(ocp.CheckpointManager):
       if processes.first():
         digests.write(self.path(step))
     except Exception as error:  # To be raised in the thread that waits, see below.
-      self._error = error
+      self._error = self._unsaved(step, error)
+
+  def _unsaved(self, step, error):
+    return BadInput(f'checkpoint {step} could not be saved in {self.directory} ({reason(error)}); what was saved '
+                    'before is good: mend that, and the same command goes on')
 
   def wait_until_finished(self):
     """Until what was saved is whole on disk; raises BadInput where it could not be written."""
@@ -64,8 +71,7 @@ class Manager(ocp.CheckpointManager):
     self._sealing = None
     error, self._error = self._error, None
     if error:
-      raise BadInput(f'a checkpoint could not be saved in {self.directory} ({reason(error)}); what was saved before is '
-                     'good: mend that, and the same command goes on') from error
+      raise error
 
   def check(self):
     """Raises what `wait_until_finished` would, without waiting."""
@@ -102,11 +108,7 @@ def save(manager, step, state, metrics=None):
   """
   # As nested dicts, so that it can be read without knowing the optimizer that made it.
   state = serialization.to_state_dict(state)
-  try:
-    manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state)), metrics=metrics, force=True)
-  except OSError as error:
-    raise BadInput(f'checkpoint {step} could not be saved in {manager.directory} ({reason(error)}); what was saved '
-                   'before is good: mend that, and the same command goes on') from error
+  manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state)), metrics=metrics, force=True)
 
 
 def read(manager, step, shapes):

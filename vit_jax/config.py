@@ -86,14 +86,15 @@ def check_sizes(flat):
 
 def check(config):
   """Raises BadInput for numbers that no training could use, before anything is loaded."""
-  check_sizes(flatten(config))
+  flat = flatten(config)
+  check_sizes(flat)
   if not 0 <= config.label_smoothing < 1:
     raise BadInput(f'label_smoothing={config.label_smoothing} must be at least 0 and less than 1')
   if not 0 <= config.ema_decay < 1:
     raise BadInput(f'ema_decay={config.ema_decay} must be at least 0 and less than 1')
   for key, kind, example in (('augment.sizes', int, '(32, 48, 64)'), ('model.stem_channels', int, '(32, 64)'),
                              ('data.classes', str, "('cat', 'dog')"), ('data.clear_of', str, "('cifar10',)")):
-    values = flatten(config)[key] or ()
+    values = flat[key] or ()
     if not all(isinstance(value, kind) and (kind is str or 1 <= value <= 2**15) for value in values):
       what = 'numbers from 1 on' if kind is int else 'names'
       raise BadInput(f'{key}={values!r} must be a tuple of {what}, as {example}')

@@ -24,21 +24,33 @@ def forecast(job):
 
   The memory is what the compiled step says of itself; nothing is trained.
   """
-  state, batch, key = job.abstract_state(), job.abstract_batch(job.config.batch_size), jax.random.key(0)
   sizes = [job.size_at(step) for step in range(job.total_steps)]
   memory, flops, state_bytes = 0, 0, 0
   for size in sorted(set(sizes)):
-    stats = job.compiled_train_step(state, size).memory_analysis()
-    state_bytes = stats.alias_size_in_bytes  # What is given away and comes back.
-    memory = max(memory, stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
-                 + stats.temp_size_in_bytes)
-    flops += sizes.count(size) * flops_lib.count(jax.make_jaxpr(job.step(size).train)(state, batch, key).jaxpr)
+    compiled = job.compiled_train_step(job.abstract_state(), size)
+    state_bytes = compiled.memory_analysis().alias_size_in_bytes  # What is given away and comes back.
+    memory = max(memory, memory_of(compiled))
+    flops += sizes.count(size) * step_flops(job, size)
   speed, watts = measured(job.model.dtype)
   # Devices of one processor share its cores.
   devices = 1 if jax.default_backend() == 'cpu' else job.mesh.size
   seconds = flops / (speed * SHARE * devices)
   return {'memory': memory, 'state': state_bytes, 'available': available(), 'flops': flops, 'speed': speed,
           'seconds': seconds, 'kwh': watts and watts * devices * seconds / 3.6e6}
+
+
+def memory_of(compiled):
+  """Bytes on each device that a compiled function needs, for arguments, results and everything between."""
+  stats = compiled.memory_analysis()
+  return (stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
+          + stats.temp_size_in_bytes)
+
+
+def step_flops(job, size):
+  """FLOP of the products in a train step on pictures of `size` pixels a side."""
+  traced = jax.make_jaxpr(job.step(size).train)(job.abstract_state(), job.abstract_batch(job.config.batch_size),
+                                                jax.random.key(0))
+  return flops_lib.count(traced.jaxpr)
 
 
 def measured(dtype):

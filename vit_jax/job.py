@@ -64,7 +64,7 @@ class Job:
 
   def initial_state(self):
     """The state before the first step, on every device of the mesh."""
-    where = self.state_shardings()
+    where = sharding.of(self.abstract_state())
     state = jax.jit(self.create_state, out_shardings=where)(jax.random.key(self.config.seed))
     if not self.config.init:
       return state
@@ -72,13 +72,6 @@ class Job:
     copy = lambda: jax.tree.map(lambda leaf, place: jax.device_put(np.array(leaf), place), self.first_weights,
                                 where.params)
     return state.replace(params=copy(), ema=copy())
-
-  def state_shardings(self):
-    """Where each array of the state is: on every device whole, or with `fsdp` cut into parts."""
-    shapes = jax.eval_shape(self.create_state, jax.random.key(0))
-    if self.config.fsdp:
-      return jax.tree.map(lambda leaf: sharding.fully_sharded(leaf.shape, self.mesh), shapes)
-    return jax.tree.map(lambda _: sharding.replicated(self.mesh), shapes)
 
   def read_other_weights(self):
     """Reads what the training starts from and who teaches it; raises BadInput where they do not fit."""
@@ -111,9 +104,11 @@ class Job:
     return lambda images: model.apply({'params': params}, images, train=False)
 
   def abstract_state(self):
-    """Its shapes, dtypes and shardings; nothing is computed."""
-    return jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
-                        jax.eval_shape(self.create_state, jax.random.key(0)), self.state_shardings())
+    """Its shapes, dtypes and shardings, on every device whole or with `fsdp` cut into parts; nothing is computed."""
+    place = lambda x: (sharding.fully_sharded(x.shape, self.mesh) if self.config.fsdp
+                       else sharding.replicated(self.mesh))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place(x)),
+                        jax.eval_shape(self.create_state, jax.random.key(0)))
 
   def describe(self, recipe, folder, start_step):
     """One screen on what will be trained, from which step on, on what, and where it will be."""
@@ -169,7 +164,7 @@ class Job:
 
   def compiled_train_step(self, state, size):
     """The train step on pictures of `size` pixels a side, compiled for this state and the batches of the config."""
-    whole, split, where = sharding.replicated(self.mesh), sharding.split(self.mesh), self.state_shardings()
+    whole, split, where = sharding.replicated(self.mesh), sharding.split(self.mesh), sharding.of(state)
     jitted = jax.jit(self.step(size).train, donate_argnums=0, in_shardings=(where, split, whole),
                      out_shardings=(where, whole))
     return cpu.compile_fast(jitted, state, self.abstract_batch(self.config.batch_size), jax.random.key(0))
@@ -186,8 +181,7 @@ class Job:
 
   def compiled(self, step, params, batch):
     """A function of parameters and an evaluation's batch, whose shapes and dtypes `batch` has, on all devices."""
-    where = jax.tree.map(lambda leaf: leaf.sharding, params)
-    jitted = jax.jit(step, in_shardings=(where, sharding.split(self.mesh)),
+    jitted = jax.jit(step, in_shardings=(sharding.of(params), sharding.split(self.mesh)),
                      out_shardings=sharding.replicated(self.mesh))
     return cpu.compile_fast(jitted, params, batch)
 
@@ -212,6 +206,13 @@ def build_model(config, description, num_classes, image_size):
   row = None if variant else {key: value for key, value in run.sizes(description).items() if key != 'num_classes'}
   return variants.build(variant, row=row, num_classes=num_classes, image_size=image_size,
                         dtype=cpu.activation_dtype(config.dtype), **sizes)
+
+
+def of_run(folder, cache_dir):
+  """The Job of a run that is there; raises BadInput where its data are not what they were."""
+  job = prepare(folder.config(), cache_dir, folder.read_json('model.json'))
+  folder.check_data(job.describe_data())
+  return job
 
 
 def prepare(config, cache_dir, description=None):

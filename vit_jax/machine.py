@@ -1,10 +1,17 @@
 """What this machine is, how this process was started, and what it has used."""
+import datetime
+import importlib.metadata
 import os
 import pathlib
 import platform
 import re
 import shlex
+import socket
+import subprocess
 import sys
+
+PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
+            'tensorflow-cpu', 'tensorflow-datasets', 'ml-collections')
 
 
 def processor_name():
@@ -52,3 +59,29 @@ def _status(name):
   except OSError:
     return None
   return int(match.group(1)) * 1024 if match else None
+
+
+def environment():
+  """What this start runs on: time, command, versions, processor, devices, and the git commit where there is one."""
+  import jax  # Here, not above: the command line must be quick.
+  versions = {}
+  for package in PACKAGES:
+    try:
+      versions[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      pass
+  git = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], capture_output=True, text=True,
+                       cwd=pathlib.Path(__file__).parent, check=False)
+  return {
+      'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+      'command': command_line(),
+      'host': socket.gethostname(),
+      'process': os.getpid(),
+      'python': platform.python_version(),
+      'platform': platform.platform(),
+      'processor': processor_name(),
+      'cores': num_cores(),
+      'devices': [str(device.device_kind) for device in jax.devices()],
+      'versions': versions,
+      'commit': git.stdout.strip() or None,
+  }

@@ -104,9 +104,7 @@ class Predictor:
     if not (pathlib.Path(self.path).expanduser() / 'config.json').exists():
       raise BadInput(f'{self.path} is no run folder, so its training pictures are not known')
     folder = run.RunFolder(pathlib.Path(self.path).expanduser())
-    job = job_lib.prepare(folder.config(), self.cache_dir, folder.read_json('model.json'))
-    folder.check_data(job.describe_data())
-    return job.data.train
+    return job_lib.of_run(folder, self.cache_dir).data.train
 
   @functools.cached_property
   def _answer(self):

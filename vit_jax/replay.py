@@ -29,8 +29,7 @@ def replay(workdir, step, *, cache_dir):
   step, or its data are not what they were.
   """
   folder = run.RunFolder(workdir)
-  job = job_lib.prepare(folder.config(), cache_dir, folder.read_json('model.json'))
-  folder.check_data(job.describe_data())
+  job = job_lib.of_run(folder, cache_dir)
   if not 1 <= step <= job.total_steps:
     raise BadInput(f'--replay_step={step} is no step of {folder.path}; it has 1 to {job.total_steps}')
   start, state, found = look(job, folder, step)

@@ -13,17 +13,11 @@
 """
 import contextlib
 import dataclasses
-import datetime
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import socket
-import subprocess
 
 import filelock
-import jax
 import jax.numpy as jnp
 
 from vit_jax import atomic
@@ -35,36 +29,8 @@ from vit_jax.errors import BadInput
 from vit_jax.errors import reason
 from vit_jax.models import variants
 
-PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
-            'tensorflow-cpu', 'tensorflow-datasets', 'ml-collections')
-
 # Whose lock it is, the last entry of environment.json says. A file that is left of a killed process locks nothing.
 LOCK = 'lock'
-
-
-def environment():
-  """What this start runs on: time, command, versions, processor, devices, and the git commit where there is one."""
-  versions = {}
-  for package in PACKAGES:
-    try:
-      versions[package] = importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-      pass
-  git = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], capture_output=True, text=True,
-                       cwd=pathlib.Path(__file__).parent, check=False)
-  return {
-      'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-      'command': machine.command_line(),
-      'host': socket.gethostname(),
-      'process': os.getpid(),
-      'python': platform.python_version(),
-      'platform': platform.platform(),
-      'processor': machine.processor_name(),
-      'cores': machine.num_cores(),
-      'devices': [str(device.device_kind) for device in jax.devices()],
-      'versions': versions,
-      'commit': git.stdout.strip() or None,
-  }
 
 
 class RunFolder:
@@ -174,7 +140,7 @@ class RunFolder:
     """Adds an entry for this start to environment.json."""
     exists = (self.path / 'environment.json').exists()
     starts = self.read_json('environment.json') if exists else []
-    self.write_json('environment.json', [*starts, environment()])
+    self.write_json('environment.json', [*starts, machine.environment()])
 
   def metrics(self):
     """All logged lines, oldest first; a line cut off by a kill is left out."""

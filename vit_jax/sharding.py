@@ -46,6 +46,11 @@ def fully_sharded(shape, mesh):
   return NamedSharding(mesh, PartitionSpec(*['data' if axis == cut else None for axis in range(len(shape))]))
 
 
+def of(tree):
+  """The sharding of each array of a tree, or of what stands for one."""
+  return jax.tree.map(lambda leaf: leaf.sharding, tree)
+
+
 def gathered(tree, mesh):
   """Arrays that may be split over devices, of other processes too -> numpy arrays."""
   if all(leaf.is_fully_replicated for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)):

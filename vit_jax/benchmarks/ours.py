@@ -13,9 +13,9 @@ from vit_jax import calibration
 from vit_jax import config as config_lib
 from vit_jax import forecast
 from vit_jax import job as job_lib
+from vit_jax import machine
 from vit_jax import optim
 from vit_jax import predictor
-from vit_jax import run
 from vit_jax import sharding
 from vit_jax.benchmarks import setting as setting_lib
 from vit_jax.data import source
@@ -70,18 +70,9 @@ def first_batch(job):
   return job.data.train.read(np.arange(job.config.batch_size) % len(job.data.train))
 
 
-def compiled_memory(compiled):
-  """Bytes that a compiled function needs on each device, for arguments, results and everything between."""
-  stats = compiled.memory_analysis()
-  return (stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
-          + stats.temp_size_in_bytes)
-
-
 def step_flops(job):
   """FLOP of the products in a train step, on pictures of its last size."""
-  step = job.step(job.size_at(job.total_steps)).train
-  traced = jax.make_jaxpr(step)(job.abstract_state(), job.abstract_batch(job.config.batch_size), jax.random.key(0))
-  return flops.count(traced.jaxpr)
+  return forecast.step_flops(job, job.size_at(job.total_steps))
 
 
 class Work:
@@ -132,7 +123,7 @@ class Training(Work):
 
   def compiled_memory(self):
     """Bytes that the compiled step says it needs."""
-    return compiled_memory(self.step)
+    return forecast.memory_of(self.step)
 
 
 class Evaluation(Work):
@@ -192,7 +183,7 @@ class Product:
   def facts(self):
     """What this machine is, since the process that asks must not occupy its accelerator."""
     name = jax.default_backend()
-    return {'environment': run.environment(), 'device': 'cuda' if name == 'gpu' else name}
+    return {'environment': machine.environment(), 'device': 'cuda' if name == 'gpu' else name}
 
   def turn(self, seconds):
     """-> {'flops_per_second', 'watts', 'seconds'}; how long it takes, forecast.py says."""

@@ -14,6 +14,7 @@ from scipy import special
 from sklearn.metrics import log_loss
 
 from vit_jax import assess
+from vit_jax import digests
 from vit_jax import predictor
 from vit_jax import train
 from vit_jax.data import digits
@@ -46,8 +47,9 @@ def without_time(line):
 
 
 def newest(workdir):
-  """The step of the newest checkpoint, 0 for none."""
-  return max((int(path.name) for path in (workdir / 'checkpoints').glob('*') if path.name.isdigit()), default=0)
+  """The step of the newest checkpoint that was saved to its end, 0 for none."""
+  return max((int(path.parent.name) for path in (workdir / 'checkpoints').glob(f'*/{digests.NAME}')
+              if path.parent.name.isdigit()), default=0)
 
 
 def wait_for_checkpoint(workdir, process):

@@ -107,7 +107,7 @@ def read_safetensors(path):
     single[...] = stored
     return single
   with futures.ThreadPoolExecutor(READERS) as readers:
-    return dict(zip(names, readers.map(array, names))), metadata
+    return dict(zip(names, readers.map(array, names), strict=True)), metadata
 
 
 def room(shape, dtype):

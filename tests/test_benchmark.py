@@ -39,7 +39,8 @@ def test_a_mistake_is_one_line(flags, message):
 
 @pytest.mark.slow
 def test_data_is_measured(tmp_path):
-  process = command('--config=configs/digits.py', '--rounds=2', f'--results={tmp_path}/data.json')
+  process = command('--config=configs/digits.py', '--config.model.patch_size=2', '--rounds=2',
+                    f'--results={tmp_path}/data.json')
   assert process.returncode == 0, process.stderr
   found = json.loads((tmp_path / 'data.json').read_text())
   assert set(found['images_per_second']) == {'streaming', 'memory-mapped', 'memory', 'train step'}
@@ -61,7 +62,7 @@ def test_the_machine_is_described(monkeypatch):
 @pytest.mark.slow
 def test_a_recipe_is_measured(tmp_path):
   process = command('--what=train', '--config=configs/digits.py', '--config.batch_size=32',
-                    '--config.optim.name=adamw', '--rounds=1', '--dtypes=float32', f'--results={tmp_path}/train.json')
+                    '--config.model.patch_size=2', '--rounds=1', '--dtypes=float32', f'--results={tmp_path}/train.json')
   assert process.returncode == 0, process.stderr
   found = json.loads((tmp_path / 'train.json').read_text())
   (product, step), = found['groups']

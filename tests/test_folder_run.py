@@ -36,7 +36,8 @@ def main(*flags):
 
 def command(root):
   return (f'--config={ROOT}/configs/folder.py', f'--config.data.path={root}', '--config.data.image_size=32',
-          '--config.epochs=12.0', f'--workdir={root.parent / "run"}',
+          '--config.epochs=12.0', '--config.model.num_layers=1', '--config.model.hidden_size=32',
+          '--config.model.stem_channels=(16,32)', f'--workdir={root.parent / "run"}',
           f'--cache_dir={root.parent / "cache"}')
 
 

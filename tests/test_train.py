@@ -23,7 +23,9 @@ from vit_jax.errors import BadInput
 ROOT = pathlib.Path(__file__).parent.parent
 COMMAND = [sys.executable, '-m', 'vit_jax.main']
 RECIPE = '--config=configs/digits.py'
-SHORT = ('--config.epochs=4.0', '--config.eval_epochs=0.5', '--config.log_every=5', '--config.optim.warmup_epochs=1.0')
+# Sixteen tokens a picture, for quick steps.
+SHORT = ('--config.epochs=4.0', '--config.eval_epochs=0.5', '--config.log_every=5', '--config.optim.warmup_epochs=1.0',
+         '--config.model.patch_size=2')
 EPOCHS = 4.0
 
 
@@ -101,10 +103,10 @@ def test_learns_and_leaves_a_folder_that_stands_alone(uninterrupted):
 
 @pytest.mark.slow
 def test_a_stopped_run_is_saved_and_says_how_to_go_on(uninterrupted, tmp_path):
-  """Killed, stopped and told how long it has; tests/stress has more of the first."""
+  """Stopped and told how long it has; tests/stress kills it."""
   workdir = tmp_path / 'stopped'
-  for stop, status, reason in [(signal.SIGKILL, -signal.SIGKILL, ''), (signal.SIGINT, 130, 'stopped;'),
-                               (signal.SIGTERM, 0, 'stopped by SIGTERM;'), (None, 0, 'the time is over;')]:
+  for stop, status, reason in [(signal.SIGINT, 130, 'stopped;'), (signal.SIGTERM, 0, 'stopped by SIGTERM;'),
+                               (None, 0, 'the time is over;')]:
     process = start(workdir, *(() if stop else ('--max_minutes=0.01',)))
     if stop:
       wait_for_checkpoint(workdir, process)
@@ -112,15 +114,14 @@ def test_a_stopped_run_is_saved_and_says_how_to_go_on(uninterrupted, tmp_path):
     found, out, err = finish(process)
     assert found == status, err
     assert not (workdir / 'result.json').exists() and 'Traceback' not in err
-    if reason:
-      assert reason in out and 'python -m vit_jax.main --config=configs/digits.py' in out and str(workdir) in out
+    assert reason in out and 'python -m vit_jax.main --config=configs/digits.py' in out and str(workdir) in out
   status, out, err = finish(start(workdir))
   assert status == 0, err
   assert 'goes on after step' in out
   assert result(workdir)['weights_sha256'] == result(uninterrupted[0])['weights_sha256']
   # Stops leave no lines of their own in the metrics.
   assert list(map(without_time, metrics(workdir))) == list(map(without_time, metrics(uninterrupted[0])))
-  assert len(json.loads((workdir / 'environment.json').read_text())) == 5
+  assert len(json.loads((workdir / 'environment.json').read_text())) == 4
 
 
 @pytest.mark.slow

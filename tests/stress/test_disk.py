@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = ('--config=configs/digits.py', '--config.epochs=3.0', '--config.eval_epochs=0.5', '--config.log_every=5',
-         '--config.optim.warmup_epochs=1.0')
+         '--config.optim.warmup_epochs=1.0', '--config.model.patch_size=2')
 
 
 def start(workdir):

@@ -3,6 +3,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 
@@ -16,6 +17,7 @@ import pytest
 
 from vit_jax import checkpoint
 from vit_jax import digests
+from vit_jax import processes
 from vit_jax.errors import BadInput
 
 # Orbax leaves coroutines behind when a read fails.
@@ -175,6 +177,23 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path, monkeypatch)
     manager.check()  # Said once.
   with manager_of(tmp_path) as manager:
     assert checkpoint.restore_latest(manager, make_state(0))[1] == 3
+
+
+@pytest.mark.parametrize('error', [TimeoutError('timed out waiting for the barrier'),
+                                   jax.errors.JaxRuntimeError('UNAVAILABLE: heartbeat timeout')])
+def test_a_save_that_waits_for_a_process_that_is_gone_ends_the_training(error, tmp_path, monkeypatch, capsys):
+  def fail(*_, **__):
+    raise error
+  ended = []
+  with manager_of(tmp_path) as manager, monkeypatch.context() as patch, processes.ending_together():
+    patch.setattr(jax, 'process_count', lambda: 2)
+    patch.setattr(ocp.CheckpointManager, 'save', lambda *_, **__: True)
+    patch.setattr(ocp.CheckpointManager, 'wait_until_finished', fail)
+    patch.setattr(os, '_exit', ended.append)
+    manager.save(1)
+    manager.wait_until_finished()
+  assert ended == [2]
+  assert f'error: another process of this training is gone ({error})' in capsys.readouterr().err
 
 
 def test_keeps_the_newest_and_the_best(tmp_path):

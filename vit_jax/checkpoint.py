@@ -39,7 +39,7 @@ class Manager(ocp.CheckpointManager):
   `wait_until_finished` and `close` wait for them, too.
   """
   _sealing = None  # the thread that writes them
-  _error = None  # the BadInput that says what it failed with
+  _error = None  # the exception that says what it failed with
 
   def save(self, step, *args, **options):
     """Starts to save; the save before is finished first. Raises BadInput where one of them could not be written."""
@@ -60,6 +60,9 @@ class Manager(ocp.CheckpointManager):
       self._error = self._unsaved(step, error)
 
   def _unsaved(self, step, error):
+    """What to raise where a save failed; who waits for processes that are gone must learn of that instead."""
+    if processes.tells_of_another(error):
+      return error
     return BadInput(f'checkpoint {step} could not be saved in {self.directory} ({reason(error)}); what was saved '
                     'before is good: mend that, and the same command goes on')
 

@@ -58,14 +58,20 @@ def _addressed(coordinator, num_processes, process_id):
   return options
 
 
+def tells_of_another(error):
+  """Whether an exception means that another process of this training is gone."""
+  import jax
+  # The second is what Orbax says where the others do not come to save with this one.
+  return jax.process_count() > 1 and isinstance(error, (jax.errors.JaxRuntimeError, TimeoutError))
+
+
 @contextlib.contextmanager
 def ending_together():
   """Ends this process with a line where another one is gone: to wait for it, as all clean-up would, takes for ever."""
-  import jax
   try:
     yield
-  except jax.errors.JaxRuntimeError as error:
-    if jax.process_count() == 1:
+  except Exception as error:
+    if not tells_of_another(error):
       raise
     print(f'error: another process of this training is gone ({str(error).splitlines()[0][:200]}); start all of them '
           'anew with the same commands, and they go on from the newest checkpoint', file=sys.stderr, flush=True)

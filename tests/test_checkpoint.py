@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 from flax import serialization
 from flax import struct
@@ -20,6 +22,7 @@ from vit_jax import digests
 from vit_jax import processes
 from vit_jax.errors import BadInput
 
+ROOT = pathlib.Path(__file__).parents[1]
 # Orbax leaves coroutines behind when a read fails.
 pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 
@@ -177,6 +180,29 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(tmp_path, monkeypatch)
     manager.check()  # Said once.
   with manager_of(tmp_path) as manager:
     assert checkpoint.restore_latest(manager, make_state(0))[1] == 3
+
+
+# A process that loses the folder of its checkpoints; it must end all the same.
+LOSES_ITS_FOLDER = '''
+import contextlib, pathlib, shutil, sys
+import jax.numpy as jnp
+from vit_jax import checkpoint
+from vit_jax.errors import BadInput
+
+folder = pathlib.Path(sys.argv[1])
+with contextlib.suppress(BadInput), contextlib.closing(checkpoint.open_manager(folder, keep=2)) as manager:
+  shutil.rmtree(folder.parent)
+  folder.parent.write_text('no folder any more')
+  checkpoint.save(manager, 1, {'weights': jnp.zeros(3)})
+  manager.wait_until_finished()
+  print('saved')
+'''
+
+
+def test_a_lost_folder_keeps_nobody_waiting(tmp_path):
+  done = subprocess.run([sys.executable, '-c', LOSES_ITS_FOLDER, tmp_path / 'run' / 'checkpoints'], cwd=ROOT, text=True,
+                        capture_output=True, check=True, timeout=100)  # Otherwise it ends after twenty minutes.
+  assert not done.stdout
 
 
 @pytest.mark.parametrize('error', [TimeoutError('timed out waiting for the barrier'),

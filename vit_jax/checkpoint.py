@@ -100,7 +100,9 @@ def open_manager(folder, *, keep):
   options = ocp.CheckpointManagerOptions(
       # While the newest one has no digests yet, the one before is what a killed run goes on from.
       preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(max(keep, 2)), best]),
-      cleanup_tmp_directories=True)
+      cleanup_tmp_directories=True,
+      # Made beside the training, folders that cannot be made are waited for, for twenty minutes.
+      async_options=ocp.AsyncOptions(create_directories_asynchronously=False))
   return Manager(folder, options=options, item_names=('state', 'digest'))
 
 

@@ -12,6 +12,7 @@ import ml_collections
 from ml_collections import config_flags
 
 from vit_jax import cpu
+from vit_jax import paths
 from vit_jax import quiet
 from vit_jax.errors import BadInput
 
@@ -69,7 +70,7 @@ def recipe_name():
 
 def cache_dir():
   """The folder of the flag --cache_dir."""
-  return pathlib.Path(_CACHE_DIR.value).expanduser()
+  return paths.typed(_CACHE_DIR.value)
 
 
 def writable(flag, value):
@@ -77,7 +78,7 @@ def writable(flag, value):
 
   Raises BadInput where it cannot be written, before the work and not after it.
   """
-  path = pathlib.Path(value).expanduser()
+  path = paths.typed(value)
   if path.is_dir():
     raise BadInput(f'--{flag}={value} cannot be written: it is a folder; name a file in it')
   if not path.parent.is_dir():

@@ -4,6 +4,7 @@ import json
 import ml_collections
 
 from configs import common
+from vit_jax import paths
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
 
@@ -79,8 +80,7 @@ def check_sizes(flat):
       raise BadInput(f'{key}={value} must be at most {largest:,}')
   for key, value in flat.items():
     for text in value if isinstance(value, tuple) else (value,):
-      # Names of files and of sets; systems allow 255 bytes.
-      if isinstance(text, str) and ('\0' in text or any(len(part.encode()) > 255 for part in text.split('/'))):
+      if isinstance(text, str) and not paths.is_possible(text):  # Names of files and of sets.
         raise BadInput(f'{key}={value!r} must be of names that a file can have')
 
 

@@ -21,12 +21,12 @@ Besides a run it takes all that --config.init takes: files of others, too, and s
 """
 import json
 import os
-import pathlib
 
 from absl import flags
 
 from vit_jax import atomic
 from vit_jax import command
+from vit_jax import paths
 from vit_jax.errors import BadInput
 
 ENDINGS = {'.safetensors': 'vit_jax', '.npz': 'npz', '.stablehlo': 'stablehlo', '.onnx': 'onnx'}
@@ -41,7 +41,7 @@ _ABOUT = flags.DEFINE_string('about', '', 'A line on what the weights are; by de
 
 def check_place(name):
   """The format, and the place to write to; raises BadInput where it does not fit the format, or is taken."""
-  out = pathlib.Path(name).expanduser()
+  out = paths.typed(name)
   kind = _FORMAT.value or ENDINGS.get(out.suffix)
   if not kind:
     raise BadInput(f'{name} must be a file ending in {", ".join(ENDINGS)}, or a folder with --format=timm or '

@@ -8,11 +8,11 @@
 
 Says on one screen what is wrong and what is worth a look, and writes a page that shows it. Nothing is changed.
 """
-import pathlib
 
 from absl import flags
 
 from vit_jax import command
+from vit_jax import paths
 from vit_jax.errors import BadInput
 
 _PATH = flags.DEFINE_string('path', None, 'The folder of pictures to check, with a folder for each class in it.')
@@ -49,7 +49,7 @@ def open_data(config, path, cache_dir):
       raise
     everything = source.Source.whole(found.images, found.labels)
     nothing = everything.take(everything.rows[:0])
-    name = pathlib.Path(path).expanduser().resolve().name
+    name = paths.typed(path).resolve().name
     data = source.DataSet(name, found.class_names, everything, nothing, nothing)
     return data, found, [inspect.Finding('classes', True, str(error))]
 

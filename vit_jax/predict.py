@@ -34,6 +34,7 @@ from typing import Any
 from absl import flags
 
 from vit_jax import command
+from vit_jax import paths
 from vit_jax.data import scan
 from vit_jax.errors import BadInput
 
@@ -58,7 +59,7 @@ def find(names):
   """
   found = []
   for name in names:
-    path = pathlib.Path(name).expanduser()
+    path = paths.typed(name)
     matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(name) and not path.exists() else [path]
     if name == '-':
       found.append(('-', True))

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from vit_jax import answerer
+from vit_jax import paths
 from vit_jax.errors import BadInput
 from vit_jax.models import features as features_lib
 from vit_jax.weights import load
@@ -37,7 +38,7 @@ class Predictor:
     It computes in float32 whatever it was trained in, so that all machines give the same answer. `cache_dir` is where
     `training_pictures` finds decoded ones.
     """
-    return cls(load.open_model(path), path, pathlib.Path(cache_dir).expanduser())
+    return cls(load.open_model(path), path, paths.typed(cache_dir))
 
   @property
   def class_names(self):
@@ -67,7 +68,7 @@ class Predictor:
   @property
   def can_learn(self):
     """Whether this is a run that was never calibrated, so that an evaluation would do it."""
-    return not self.remembers and (pathlib.Path(self.path).expanduser() / 'config.json').exists()
+    return not self.remembers and (paths.typed(self.path) / 'config.json').exists()
 
   def answer(self, images):
     """Pictures u8[N,S,S,3] -> Answers."""
@@ -101,9 +102,9 @@ class Predictor:
     from vit_jax import job as job_lib  # Here, not above: nothing else needs the data.
     from vit_jax import run
 
-    if not (pathlib.Path(self.path).expanduser() / 'config.json').exists():
+    if not (paths.typed(self.path) / 'config.json').exists():
       raise BadInput(f'{self.path} is no run folder, so its training pictures are not known')
-    folder = run.RunFolder(pathlib.Path(self.path).expanduser())
+    folder = run.RunFolder(paths.typed(self.path))
     return job_lib.of_run(folder, self.cache_dir).data.train
 
   @functools.cached_property

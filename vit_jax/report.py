@@ -13,12 +13,12 @@ Where the newest weights were not evaluated yet, they are, and evaluation.json i
 run that has no checkpoint yet, a model without attention, pictures that are gone) the page names with the reason.
 The card needs huggingface_hub: pip install '.[hub]'.
 """
-import pathlib
 import sys
 
 from absl import flags
 
 from vit_jax import command
+from vit_jax import paths
 from vit_jax.errors import BadInput
 
 _OUT = flags.DEFINE_string('out', None, 'The page to write; by default report.html in the run\'s folder.')
@@ -33,7 +33,7 @@ def say(line):
 
 def check(run):
   """A run's folder; raises BadInput where it is none, before anything big is imported."""
-  folder = pathlib.Path(run).expanduser()
+  folder = paths.typed(run)
   for name in ('config.json', 'model.json'):
     if not (folder / name).exists():
       raise BadInput(f'{run} is not a run of vit_jax: {name} is missing; name the folder that a training wrote')

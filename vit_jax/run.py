@@ -24,6 +24,7 @@ from vit_jax import atomic
 from vit_jax import checkpoint
 from vit_jax import config as config_lib
 from vit_jax import machine
+from vit_jax import paths
 from vit_jax import processes
 from vit_jax.errors import BadInput
 from vit_jax.errors import reason
@@ -181,7 +182,7 @@ def open_run(path, config):
   Raises BadInput where the folder cannot be written, holds something else, or belongs to a run with another
   config; each key that differs is named.
   """
-  path = pathlib.Path(path).expanduser()
+  path = paths.typed(path)
   config_path = path / 'config.json'
   if path.exists() and not path.is_dir():
     raise BadInput(f'--workdir={path} is a file; name a folder')

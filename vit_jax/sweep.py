@@ -24,7 +24,6 @@ It needs optuna: pip install '.[sweep]'.
 """
 import importlib.util
 import os
-import pathlib
 import re
 import socket
 
@@ -38,6 +37,7 @@ from vit_jax import command
 from vit_jax import config as config_lib
 from vit_jax import interrupt
 from vit_jax import machine
+from vit_jax import paths
 from vit_jax import progress
 from vit_jax.errors import BadInput
 from vit_jax.errors import reason
@@ -181,7 +181,7 @@ def main():
   if not importlib.util.find_spec('optuna'):
     raise BadInput("sweeps need optuna, which is not installed: pip install '.[sweep]'")
   space, given = swept(config)
-  folder = pathlib.Path(_WORKDIR.value or os.path.join('runs', f'{command.recipe_name()}-sweep')).expanduser()
+  folder = paths.typed(_WORKDIR.value or os.path.join('runs', f'{command.recipe_name()}-sweep'))
   plan = make_plan(config, space, folder)
   by = pruner(space)
   from vit_jax.sweeping import driver

@@ -18,6 +18,7 @@ import unicodedata
 import numpy as np
 
 from vit_jax import atomic
+from vit_jax import paths
 from vit_jax import progress
 from vit_jax.data import cache
 from vit_jax.data import duplicates
@@ -166,7 +167,7 @@ def load(path, *, cache_dir, classes, image_size, val_fraction):
   if not len(validation):
     train, validation = hold_out(train, val_fraction)
   take = everything.take
-  name = unicodedata.normalize('NFC', pathlib.Path(path).expanduser().resolve().name)
+  name = unicodedata.normalize('NFC', paths.typed(path).resolve().name)
   what = [(found.digests[i], int(labels[i]), part) for part, of_part in
           (('train', train), ('validation', validation), ('test', test)) for i in of_part]
   return source.DataSet(name, tuple(found.class_names[i] for i in ids), take(train), take(validation), take(test),

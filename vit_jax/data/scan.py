@@ -4,6 +4,7 @@ import os
 import pathlib
 import unicodedata
 
+from vit_jax import paths
 from vit_jax.errors import BadInput
 
 # Folders that are parts rather than classes, by the names that people give them.
@@ -27,7 +28,7 @@ def scan(path):
   """
   if not str(path):
     raise BadInput('data.path is empty; name your folder of pictures with --config.data.path=…')
-  given = pathlib.Path(path).expanduser()
+  given = paths.typed(path)
   try:
     root = given.resolve(strict=True)
   except (OSError, RuntimeError) as error:  # Links in a circle are the one or the other, by version of Python.

@@ -18,6 +18,7 @@ import types
 from absl import logging
 import numpy as np
 
+from vit_jax import paths
 from vit_jax import progress
 from vit_jax import quiet
 from vit_jax.data import cache
@@ -81,7 +82,7 @@ def opened(name, data_dir, cache_dir, classes, image_size):
 def made(name, data_dir):
   """When the versions of a set that are on disk were made, without TFDS: [[file, ns, bytes], …], [] for none."""
   root = data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
-  return made_at(pathlib.Path(root).expanduser() / re.split('[/:]', name)[0])
+  return made_at(paths.typed(root) / re.split('[/:]', name)[0])
 
 
 def made_at(folder):

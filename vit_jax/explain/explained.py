@@ -5,6 +5,7 @@ import pathlib
 from PIL import Image
 from PIL import PngImagePlugin
 
+from vit_jax import paths
 from vit_jax.errors import BadInput
 from vit_jax.explain import explainer
 from vit_jax.explain import faithfulness
@@ -44,7 +45,7 @@ class Sheets:
   def __init__(self, predictor, folder, kind):
     opened = predictor.opened
     self.predictor, self.kind = predictor, kind
-    self.folder = pathlib.Path(folder).expanduser()
+    self.folder = paths.typed(folder)
     self.cells = 2 * (opened.image_size // variants.stride(opened.model),)
     self.why_not = None  # The reason why there are no nearest training pictures, once it is known.
     if kind != 'occlusion':

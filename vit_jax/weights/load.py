@@ -12,6 +12,7 @@ import numpy as np
 
 from vit_jax import calibration
 from vit_jax import checkpoint
+from vit_jax import paths
 from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
@@ -110,7 +111,7 @@ def read_calibrated(path):
 
 def read_folder(path):
   """What `read_calibrated` gives, of a run or of model.safetensors in a folder; None where it is no folder."""
-  folder = pathlib.Path(path).expanduser()
+  folder = paths.typed(path)
   if not folder.is_dir():
     return None
   if (folder / 'model.json').exists():
@@ -126,7 +127,7 @@ def read_folder(path):
 
 def read_file(path):
   """The weights in a file, or shipped ones by name, as `read_calibrated` gives them."""
-  place = pathlib.Path(path).expanduser()
+  place = paths.typed(path)
   if not place.is_file():
     shipped = sorted(file.stem for file in SHIPPED.glob('*.safetensors'))
     if str(path) not in shipped:

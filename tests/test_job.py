@@ -27,6 +27,7 @@ def open_ended(init):
   """The digits recipe with model and size of the pictures left to the weights that it starts from."""
   config = digits.get_config()
   config.init = str(init)
+  config.dtype = 'float32'
   with config.unlocked():
     config.model.variant = config_dict.placeholder(str)
     config.data.image_size = config_dict.placeholder(int)

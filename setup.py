@@ -51,6 +51,7 @@ setuptools.setup(
         'onnx': ['jax2onnx>=0.16'],  # models as ONNX programs
         # Many runs of a recipe: which values to try, and jobs of Slurm; psycopg where PostgreSQL keeps the trials.
         'sweep': ['optuna>=5.0', 'submitit>=1.5.4', 'psycopg[binary]>=3.3'],
+        'docs': ['sphinx>=8.1', 'myst-parser>=4.0'],  # the pages of docs/, written in Markdown
         'figures': ['matplotlib>=3.9'],  # the pictures of experiments/
         'benchmarks': ['torch>=2.14', 'timm>=1.0.31'],  # what vit_jax.benchmark --what=peers measures beside
         # The page of vit_jax.demo. It holds Pillow below 13; to be updated with care, since it guards what is uploaded.
@@ -64,6 +65,7 @@ setuptools.setup(
             'ruff>=0.8',  # style
             'huggingface_hub>=1.0',  # names on the Hub are looked up in a cache, as with the extra hub
             'codecarbon>=3.3',  # energy is counted as with the extra of that name
+            'sphinx>=8.1', 'myst-parser>=4.0',  # the pages of docs/ are built, as with the extra docs
         ],
     },
 )

@@ -81,8 +81,9 @@ def get_config():
   # always float32.
   config.dtype = 'auto'
 
-  # Pictures a step over all devices, and how often the training pictures are gone through.
+  # Pictures a step, over all devices together.
   config.batch_size = 128
+  # How often the training pictures are gone through; 0.5 takes half of them.
   config.epochs = 40.0
   # Splits parameters and optimizer state over the devices, where otherwise each holds all: for models that no device
   # could train alone.

@@ -81,7 +81,7 @@ def describe(found):
       ('mirrored', f'{percent(found["mirrored"])}; averaged over both views {percent(found["both_views"])}'),
       ('by class', ('' if shown == by_recall else 'worst and best: ')
        + ', '.join(f'{name} {recall:.1%}' for recall, name in shown)),
-      ('calibration', f'error {test["calibration_error"]:.3f}, Brier {test["brier"]:.3f}; with temperature '
+      ('how sure', f'calibration error {test["calibration_error"]:.3f}, Brier {test["brier"]:.3f}; with temperature '
                       f'{found["temperature"]:.2f}, from validation: {found["calibrated"]["calibration_error"]:.3f}, '
                       f'{found["calibrated"]["brier"]:.3f}'),
       ('corrupted', ', '.join(f'{kind} {mean(values):.1%}' for kind, values in found['corruptions'].items())

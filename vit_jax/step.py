@@ -66,7 +66,8 @@ class Step:
     """What the model learns from in a step: -> pictures f32[B,S',S',3], targets f32[B,K], the key of its dropout."""
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, step))
     targets = losses.smooth_labels(batch['label'], self.num_classes, self.label_smoothing)
-    images, targets = self.augment(augment_key, batch['image'], targets)
+    with jax.named_scope('augment'):  # The name is what a profile shows, as those of the modules are.
+      images, targets = self.augment(augment_key, batch['image'], targets)
     if self.teacher:
       targets = jax.nn.softmax(self.teacher(images))
     return images, targets, dropout_key
@@ -105,9 +106,10 @@ class Step:
     """
     images, targets, dropout_key = self.prepared(state.step, batch, key)
     out = self.gradients(state.params, dropout_key, images, targets, batch['label'])
-    updates, opt_state = self.tx.update(out['grads'], state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ema = young_mean(state.ema, params, self.ema_decay, state.step)
+    with jax.named_scope('update'):
+      updates, opt_state = self.tx.update(out['grads'], state.opt_state, state.params)
+      params = optax.apply_updates(state.params, updates)
+      ema = young_mean(state.ema, params, self.ema_decay, state.step)
     new = {'loss': out['loss'], 'accuracy': out['accuracy'], 'grad_norm': optax.tree.norm(out['grads'])}
 
     bad = ~(jnp.isfinite(new['loss']) & jnp.isfinite(new['grad_norm']))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vit_jax.errors import BadInput
+from vit_jax.models import dense
 
 
 def patchify(images, patch_size):
@@ -68,7 +69,8 @@ class PatchEmbedding(nn.Module):
       patches = shifted_patches(x, k, self.stride)
     y = patches @ kernel.reshape(-1, self.features)
     if self.use_bias:
-      y += self.param('bias', nn.initializers.zeros, (self.features,)).astype(self.dtype)
+      bias = self.param('bias', nn.initializers.zeros, (self.features,))
+      y = dense.add_bias(y.reshape(-1, self.features), bias.astype(self.dtype)).reshape(y.shape)
     return y
 
 

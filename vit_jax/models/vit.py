@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vit_jax.errors import BadInput
+from vit_jax.models import dense as dense_lib
 from vit_jax.models import stem
 from vit_jax.models import tokens as tokens_lib
 
@@ -41,9 +42,7 @@ class SelfAttention(nn.Module):
   def __call__(self, tokens, *, train):
     width = tokens.shape[-1]
     check_heads(width, self.num_heads)
-    split = lambda name: nn.DenseGeneral(
-        (self.num_heads, width // self.num_heads), dtype=self.dtype,
-        kernel_init=nn.initializers.xavier_uniform(), name=name)(tokens)
+    split = lambda name: dense_lib.Dense((self.num_heads, width // self.num_heads), dtype=self.dtype, name=name)(tokens)
     q, k, v = split('query'), split('key'), split('value')  # [B,T,heads,D_h]
     scores = jnp.einsum('bqhd,bkhd->bhqk', q, k) / np.sqrt(q.shape[-1]).astype(self.dtype)
     weights = nn.softmax(scores)  # A, [B,heads,T,T]: each row sums to one
@@ -53,8 +52,7 @@ class SelfAttention(nn.Module):
       self.sow('intermediates', 'weights', weights)
     weights = nn.Dropout(self.dropout_rate, deterministic=not train)(weights)
     mixed = jnp.einsum('bhqk,bkhd->bqhd', weights, v)
-    return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype,
-                           kernel_init=nn.initializers.xavier_uniform(), name='out')(mixed)
+    return dense_lib.Dense((width,), num_inputs=2, dtype=self.dtype, name='out')(mixed)
 
 
 def check_heads(width, num_heads):
@@ -77,9 +75,8 @@ class MlpBlock(nn.Module):
 
   @nn.compact
   def __call__(self, tokens, *, train):
-    dense = lambda features, name: nn.Dense(
-        features, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(),
-        bias_init=nn.initializers.normal(1e-6), name=name)
+    dense = lambda features, name: dense_lib.Dense(
+        (features,), dtype=self.dtype, bias_init=nn.initializers.normal(1e-6), name=name)
     dropout = nn.Dropout(self.dropout_rate, deterministic=not train)
     hidden = dropout(nn.gelu(dense(self.mlp_dim, 'Dense_0')(tokens), approximate=self.gelu == 'tanh'))
     return dropout(dense(tokens.shape[-1], 'Dense_1')(hidden))

@@ -1,0 +1,35 @@
+"""Dense layers against Flax's own: parameters, answers and gradients."""
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vit_jax.models import dense
+
+XAVIER = nn.initializers.xavier_uniform()
+
+
+@pytest.mark.parametrize(('ours', 'flax', 'shape'), [
+    (dense.Dense((3, 4)), nn.DenseGeneral((3, 4), kernel_init=XAVIER), (2, 5, 8)),
+    (dense.Dense((8,), num_inputs=2), nn.DenseGeneral(8, axis=(-2, -1), kernel_init=XAVIER), (2, 5, 3, 4)),
+    (dense.Dense((16,), bias_init=nn.initializers.normal(1.0)),
+     nn.Dense(16, kernel_init=XAVIER, bias_init=nn.initializers.normal(1.0)), (2, 5, 8))])
+def test_is_flaxs(ours, flax, shape):
+  x = jax.random.normal(jax.random.key(1), shape)
+  params, wanted = (model.init(jax.random.key(0), x)['params'] for model in (ours, flax))
+  assert jax.tree.structure(params) == jax.tree.structure(wanted)
+  jax.tree.map(np.testing.assert_array_equal, params, wanted)
+  # Another bias than zero, and a loss that is not linear.
+  params = jax.tree.map(lambda leaf: leaf + .1, params)
+  loss = lambda model: lambda params, x: jnp.sum(jnp.sin(model.apply({'params': params}, x)))
+  np.testing.assert_allclose(ours.apply({'params': params}, x), flax.apply({'params': params}, x), rtol=1e-6, atol=1e-6)
+  found, right = (jax.jit(jax.grad(loss(model), argnums=(0, 1)))(params, x) for model in (ours, flax))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, right)
+
+
+def test_computes_in_its_type_and_keeps_its_parameters():
+  model = dense.Dense((4,), dtype=jnp.bfloat16)
+  variables = model.init(jax.random.key(0), jnp.ones((2, 3)))
+  assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
+  assert model.apply(variables, jnp.ones((2, 3))).dtype == jnp.bfloat16

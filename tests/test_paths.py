@@ -30,7 +30,7 @@ def test_what_can_be_no_path(text, message):
 
 @pytest.mark.parametrize('takes', [
     load.read, scan.scan, lambda path: run.open_run(path, None), lambda path: predict.find([path]),
-    lambda path: command.writable('results', path)])
+    lambda path: command.writable('results', path), run.RunFolder])
 @pytest.mark.parametrize('path', ['~nobody-of-this-name/x', 'a' * 300])
 def test_whatever_takes_a_path_says_so(takes, path):
   with pytest.raises(BadInput):

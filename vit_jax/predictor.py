@@ -68,7 +68,12 @@ class Predictor:
   @property
   def can_learn(self):
     """Whether this is a run that was never calibrated, so that an evaluation would do it."""
-    return not self.remembers and (paths.typed(self.path) / 'config.json').exists()
+    return not self.remembers and self._is_run
+
+  @property
+  def _is_run(self):
+    """Whether the weights are those of a run folder, which says what it was trained on."""
+    return (paths.typed(self.path) / 'config.json').exists()
 
   def answer(self, images):
     """Pictures u8[N,S,S,3] -> Answers."""
@@ -102,10 +107,9 @@ class Predictor:
     from vit_jax import job as job_lib  # Here, not above: nothing else needs the data.
     from vit_jax import run
 
-    if not (paths.typed(self.path) / 'config.json').exists():
+    if not self._is_run:
       raise BadInput(f'{self.path} is no run folder, so its training pictures are not known')
-    folder = run.RunFolder(paths.typed(self.path))
-    return job_lib.of_run(folder, self.cache_dir).data.train
+    return job_lib.of_run(run.RunFolder(self.path), self.cache_dir).data.train
 
   @functools.cached_property
   def _answer(self):

@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 
 import filelock
 import jax.numpy as jnp
@@ -38,7 +37,7 @@ class RunFolder:
   """One run on disk: `open_run` checks that it may be used, `create` writes the first files."""
 
   def __init__(self, path):
-    self.path = pathlib.Path(path)
+    self.path = paths.typed(path)
     self.metrics_path = self.path / 'metrics.jsonl'
     self.result_path = self.path / 'result.json'
 

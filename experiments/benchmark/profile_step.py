@@ -13,7 +13,6 @@ import importlib
 import pathlib
 import re
 import tempfile
-import time
 
 HERE = pathlib.Path(__file__).parent
 STEPS = 8
@@ -52,13 +51,13 @@ def names_of(text):
 
 def part_of(name, names):
   """The part of the step that an operation belongs to."""
-  _, module = names.get(name.split('__onednn')[0], ('', ''))
+  _, module = names.get(name, ('', ''))
   return next((part for part, pattern in PARTS.items() if re.search(pattern, module + '/')), 'elsewhere')
 
 
 def kind_of(name, names):
   """A product of matrices or anything else."""
-  kind, _ = names.get(name.split('__onednn')[0], ('', ''))
+  kind, _ = names.get(name, ('', ''))
   return 'products' if PRODUCT.search(f'{kind} {name}') else 'all else'
 
 
@@ -66,8 +65,9 @@ def events_of(folder):
   """(start, end, operation) of all that ran, in ns."""
   import jax
   file, = pathlib.Path(folder).rglob('*.xplane.pb')
-  return [(event.start_ns, event.end_ns, event.name) for plane in jax.profiler.ProfileData.from_file(str(file)).planes
-          for line in plane.lines for event in line.events
+  planes = jax.profiler.ProfileData.from_file(str(file)).planes
+  return [(event.start_ns, event.end_ns, event.name.split('__onednn')[0])
+          for plane in planes for line in plane.lines for event in line.events
           if event.name[:4] != 'end:' and any(key == 'hlo_op' for key, _ in event.stats)]
 
 
@@ -91,6 +91,7 @@ def profile(recipe):
   import jax
 
   from vit_jax import config as config_lib
+  from vit_jax.benchmarks import child
   from vit_jax.benchmarks import ours
   from vit_jax.benchmarks import setting as setting_lib
   config = importlib.import_module(recipe.removesuffix('.py').replace('/', '.')).get_config()
@@ -99,16 +100,12 @@ def profile(recipe):
   work = ours.Training(setting)
   names = names_of(work.step.as_text())
   work.run(3)
-  start = time.perf_counter()
-  work.run(STEPS)
-  alone = time.perf_counter() - start
+  alone = child.timed(work, STEPS)
   with tempfile.TemporaryDirectory() as folder:
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0
     with jax.profiler.trace(folder, profiler_options=options):
-      start = time.perf_counter()
-      work.run(STEPS)
-      wall = time.perf_counter() - start
+      wall = child.timed(work, STEPS)
     found = shares(events_of(folder))
   table = collections.Counter()
   for name, seconds in found.items():
@@ -121,8 +118,6 @@ def profile(recipe):
     cells = [percent(lambda p, k: p == part and k == kind) for kind in KINDS]  # noqa: B023
     print(f'| {part} | {" | ".join(cells)} | {percent(lambda p, _: p == part)} |')  # noqa: B023
   print(f'| **all** | {" | ".join(percent(lambda _, k: k == kind) for kind in KINDS)} | 100 |')  # noqa: B023
-  print('\nlargest elsewhere:', [(name, names.get(name), round(100 * s / wall, 1)) for name, s in found.most_common()
-                                 if part_of(name, names) == 'elsewhere'][:8])
   return [{'recipe': recipe, 'part': part, 'kind': kind, 'ms_a_step': round(1e3 * seconds / STEPS, 2),
            'share': round(seconds / wall, 4)} for (part, kind), seconds in table.most_common()]
 

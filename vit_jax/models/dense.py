@@ -31,14 +31,13 @@ class Dense(nn.Module):
   features: tuple[int, ...]
   num_inputs: int = 1
   dtype: Any = jnp.float32
-  kernel_init: Any = nn.initializers.xavier_uniform()
   bias_init: Any = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x):
     outer, inputs = x.shape[:-self.num_inputs], x.shape[-self.num_inputs:]
     flat = math.prod(inputs), math.prod(self.features)
-    draw = lambda key, shape: self.kernel_init(key, flat).reshape(shape)
+    draw = lambda key, shape: nn.initializers.xavier_uniform()(key, flat).reshape(shape)
     kernel = self.param('kernel', draw, (*inputs, *self.features))
     bias = self.param('bias', lambda key, shape: self.bias_init(key, flat[1:]).reshape(shape), self.features)
     y = x.astype(self.dtype).reshape(-1, flat[0]) @ kernel.astype(self.dtype).reshape(flat)

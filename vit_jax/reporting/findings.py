@@ -11,7 +11,6 @@ import numpy as np
 from vit_jax import assess
 from vit_jax import job as job_lib
 from vit_jax import metrics
-from vit_jax import paths
 from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.models import flops
@@ -89,7 +88,7 @@ def gather(path, *, cache_dir, say, whole=True, against=()):
   `say` is called with a line before what takes long. Without `whole` the pictures are left out: galleries and maps.
   Raises BadInput where `path` holds no run, or where one of the Findings `against` is of other test pictures.
   """
-  folder = run.RunFolder(paths.typed(path))
+  folder = run.RunFolder(path)
   found = read(folder)
   job = None
   try:

@@ -28,7 +28,7 @@ def run_folder(tmp_path_factory):
   with config.unlocked():
     config.update_from_flattened_dict({
         'model.hidden_size': 16, 'model.num_layers': 1, 'model.num_heads': 2, 'model.mlp_dim': 16,
-        'model.patch_size': 2, 'epochs': 1.0, 'optim.warmup_epochs': 0.5, 'optim.name': 'adamw'})
+        'model.patch_size': 2, 'epochs': 1.0, 'optim.warmup_epochs': 0.5, 'optim.name': 'adamw', 'dtype': 'float32'})
   path = tmp_path_factory.mktemp('runs') / 'small'
   job = job_lib.prepare(config, path.parent / 'cache')
   folder = run.open_run(path, config)

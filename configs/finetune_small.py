@@ -6,8 +6,8 @@ The weights (`cifar10`, see their card) learned from Tiny ImageNet and then from
 test picture of either set. It reached 87.2 % (experiments/transfer).
 
 Take other classes with --config.data.classes, or your own pictures with --config.data.name=folder
---config.data.path=~/pictures --config.data.classes="()"; for pictures that are nothing like CIFAR-10's ten classes,
---config.init=tiny_imagenet has seen more.
+--config.data.path=~/pictures --config.data.classes="()" --config.data.clear_of="()"; for pictures that are nothing like
+CIFAR-10's ten classes, --config.init=tiny_imagenet has seen more.
 """
 from ml_collections import config_dict
 

@@ -62,6 +62,7 @@ setuptools.setup(
         'tests': [
             'pytest>=8',
             'pytest-xdist>=3.6',  # tests on all cores
+            'build>=1.2',  # the wheel is built and tried
             'ruff>=0.8',  # style
             'huggingface_hub>=1.0',  # names on the Hub are looked up in a cache, as with the extra hub
             'codecarbon>=3.3',  # energy is counted as with the extra of that name

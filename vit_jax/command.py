@@ -11,6 +11,7 @@ from absl import flags
 import ml_collections
 from ml_collections import config_flags
 
+import configs
 from vit_jax import cpu
 from vit_jax import paths
 from vit_jax import quiet
@@ -21,11 +22,13 @@ _CONFIG = config_flags.DEFINE_config_file('config', None, 'The recipe, e.g. conf
 _CACHE_DIR = flags.DEFINE_string('cache_dir', '~/.cache/vit_jax', 'Decoded pictures and compiled programs, kept '
                                  'for the next start; safe to delete.')
 
+RECIPES = pathlib.Path(configs.__file__).parent
+
 
 def parse_flags(argv, *, named_only=True, known=flags.FLAGS):
   """absl's flag parser, with one line for a mistake: -> the arguments that are no flags, if there may be any."""
   try:
-    rest = known(argv)
+    rest = known(find_recipe(argv))
   except (AttributeError, KeyError, flags.Error) as error:  # ml_collections refuses a misspelt key in several ways.
     check_keys(argv)
     said = ' '.join(str(error).split()).strip('"')
@@ -33,6 +36,26 @@ def parse_flags(argv, *, named_only=True, known=flags.FLAGS):
   if named_only and len(rest) > 1:
     raise BadInput(f'unexpected argument {rest[1]!r}; flags start with --, see --help')
   return rest
+
+
+def find_recipe(argv):
+  """Arguments -> the same, where `--config=configs/X.py` is not in this folder, as outside of a checkout, with the package's.
+
+  Raises BadInput where there is no such recipe.
+  """
+  argv = list(argv)
+  for i, argument in enumerate(argv):
+    flag, equals, name = argument.partition('=')
+    if flag.lstrip('-') == 'config':
+      i, flag, name = (i, flag + equals, name) if equals else (i + 1, '', ''.join(argv[i + 1:i + 2]))
+      installed = RECIPES / pathlib.Path(name).name
+      if not pathlib.Path(name).is_file():
+        if pathlib.Path(name).parent.name != RECIPES.name or not installed.is_file():
+          known = ', '.join(f'{RECIPES.name}/{path.name}' for path in sorted(RECIPES.glob('*.py'))
+                            if path.stem not in ('__init__', 'common'))
+          raise BadInput(f'--config={name} does not exist; there are {known}')
+        argv[i] = f'{flag}{installed}'
+  return argv
 
 
 def check_keys(argv):
@@ -51,16 +74,8 @@ def check_keys(argv):
 
 
 def read_config():
-  """The recipe with its overrides, or None where no recipe is named; raises BadInput where it cannot be read."""
-  config = _CONFIG.value
-  try:
-    _ = config and config.seed  # A file that could not be loaded answers with its error.
-    return config
-  except OSError:
-    name = config_flags.get_config_filename(flags.FLAGS['config'])
-    recipes = sorted(path for path in pathlib.Path('configs').glob('*.py') if path.stem not in ('__init__', 'common'))
-    known = ', '.join(map(str, recipes)) or 'no recipes in ./configs'
-    raise BadInput(f'--config={name} does not exist; there are {known}') from None
+  """The recipe with its overrides, or None where no recipe is named."""
+  return _CONFIG.value
 
 
 def recipe_name():

@@ -16,7 +16,7 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['vit_jax', 'vit_jax.*', 'configs']),
-    package_data={'vit_jax': ['*.html', 'pretrained/*'], 'vit_jax.data': ['*.txt', '*.tsv'],
+    package_data={'vit_jax': ['*.html', 'py.typed', 'pretrained/*'], 'vit_jax.data': ['*.txt', '*.tsv'],
                   'vit_jax.showing': ['*.css'], 'vit_jax.reporting': ['*.html', '*.css', '*.md'],
                   'vit_jax.sweeping': ['*.html']},
     install_requires=[
@@ -28,7 +28,7 @@ setuptools.setup(
         'absl-py>=2.1',  # flags and logging
         'numpy>=2.0',  # what happens on the host
         'tqdm>=4.66.3',  # the progress bar
-        'tensorflow-datasets>=4.9.9',  # any image set by name
+        'tensorflow-datasets>=4.9.10',  # any image set by name; 4.9.9 fails beside today's protobuf
         'importlib_resources>=6.0',  # tensorflow-datasets imports it without declaring it
         # tf.data reads the pictures; nothing is computed in TensorFlow, so that its CPU build will do.
         'tensorflow-cpu>=2.20; sys_platform == "linux" and platform_machine == "x86_64"',
@@ -64,6 +64,7 @@ setuptools.setup(
             'pytest-xdist>=3.6',  # tests on all cores
             'build>=1.2',  # the wheel is built and tried
             'ruff>=0.8',  # style
+            'mypy>=1.18',  # the types of what other code may call
             'huggingface_hub>=1.0',  # names on the Hub are looked up in a cache, as with the extra hub
             'codecarbon>=3.3',  # energy is counted as with the extra of that name
             'sphinx>=8.1', 'myst-parser>=4.0',  # the pages of docs/ are built, as with the extra docs

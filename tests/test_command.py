@@ -11,7 +11,7 @@ def test_outside_of_a_checkout_recipes_are_the_packages(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   installed = str(command.RECIPES / 'digits.py')
   assert pathlib.Path(installed).is_file()
-  for given, meant in [(['--config=configs/digits.py', '--config.seed=3'], [f'--config={installed}', '--config.seed=3']),
+  for given, meant in [(['--config=configs/digits.py', '--x=3'], [f'--config={installed}', '--x=3']),
                        (['-config', 'configs/digits.py'], ['-config', installed]),
                        (['--workdir=configs/digits.py'], ['--workdir=configs/digits.py'])]:
     assert command.find_recipe(given) == meant
@@ -20,8 +20,8 @@ def test_outside_of_a_checkout_recipes_are_the_packages(tmp_path, monkeypatch):
   assert command.find_recipe(['--config=configs/digits.py']) == ['--config=configs/digits.py']
 
 
-@pytest.mark.parametrize('given', [['--config=configs/nope.py', '--config.seed=1'], ['--config=nope/digits.py'], ['--config='],
-                                   ['--config'], ['--config=configs']])
+@pytest.mark.parametrize('given', [['--config=configs/nope.py', '--config.seed=1'], ['--config=nope/digits.py'],
+                                   ['--config='], ['--config'], ['--config=configs']])
 def test_a_recipe_that_is_not_there_is_refused_before_its_overrides_are_read(given, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(BadInput, match=r'does not exist; there are configs/cifar10\.py, .*configs/digits\.py'):

@@ -31,7 +31,7 @@ LAYERS = [
      'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness', 'reporting.charts', 'reporting.chance'],
     ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress', 'digests', 'sweeping.launch', 'sweeping.child'],
     ['energy', 'machine', 'atomic', 'paths', 'models.dense', 'processes', 'showing.guard', 'benchmarks.setting'],
-    ['errors'],
+    ['errors', 'types'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 

@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 def wheel(tmp_path_factory):
   folder = tmp_path_factory.mktemp('wheel')
   # From an sdist, as `python -m build` does it, so that what the sdist lacks is missed.
-  done = subprocess.run([sys.executable, '-m', 'build', '--outdir', folder, ROOT], text=True, capture_output=True, check=False)
+  done = subprocess.run([sys.executable, '-m', 'build', '--outdir', folder, ROOT], text=True, capture_output=True,
+                        check=False)
   assert done.returncode == 0, done.stdout + done.stderr
   return next(folder.glob('*.whl'))
 

@@ -39,9 +39,9 @@ def parse_flags(argv, *, named_only=True, known=flags.FLAGS):
 
 
 def find_recipe(argv):
-  """Arguments -> the same, where `--config=configs/X.py` is not in this folder, as outside of a checkout, with the package's.
+  """Arguments -> the same, with the package's configs/X.py where `--config` names it and this folder has none.
 
-  Raises BadInput where there is no such recipe.
+  So a recipe is found outside of a checkout too. Raises BadInput where there is none.
   """
   argv = list(argv)
   for i, argument in enumerate(argv):

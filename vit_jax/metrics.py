@@ -1,23 +1,26 @@
 """How good answers are, from logits and labels of a whole part, on the host and in float64."""
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 # Bins of confidence, of equal width, that calibration is judged in (Guo et al. 2017).
 NUM_BINS = 15
 
 
-def softmax(logits, temperature=1.0):
+def softmax(logits: ArrayLike, temperature: float = 1.0) -> np.ndarray:
   """Probabilities f64[N,K] of logits f[N,K] at a temperature."""
   return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1)
 
 
-def cross_entropy(logits, labels, temperature=1.0):
+def cross_entropy(logits: ArrayLike, labels: np.ndarray, temperature: float = 1.0) -> float:
   """Mean over pictures of -log of the label's probability, in nats."""
   log_p = special.log_softmax(np.asarray(logits, np.float64) / temperature, axis=-1)
   return float(-log_p[np.arange(len(labels)), labels].mean())
 
 
-def fit_temperature(logits, labels):
+def fit_temperature(logits: ArrayLike, labels: np.ndarray) -> float:
   """The temperature of the least cross-entropy (Guo et al. 2017, section 4.2), from 0.05 to 20.
 
   To be fitted on a held-out part, never on the one that is judged: one number changes no class, only how sure it is.
@@ -29,7 +32,7 @@ def fit_temperature(logits, labels):
   return float(np.exp(found.x))
 
 
-def interval(correct, count):
+def interval(correct: int, count: int) -> tuple[float, float]:
   """Where the accuracy lies with 95 % confidence, after so many pictures: Wilson's interval, (low, high) in [0,1]."""
   from scipy import stats
 
@@ -37,7 +40,7 @@ def interval(correct, count):
   return float(low), float(high)
 
 
-def bins(probabilities, labels):
+def bins(probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
   """Confidence beside accuracy, for each bin with pictures: [{'low', 'high', 'count', 'confidence', 'accuracy'}].
 
   A picture's confidence is the highest of its probabilities; a bin holds (low, high].
@@ -49,18 +52,18 @@ def bins(probabilities, labels):
           for i in range(NUM_BINS) if (inside := which == i).any()]
 
 
-def calibration_error(rows):
+def calibration_error(rows: list[dict[str, float]]) -> float:
   """Expected calibration error: |confidence - accuracy| of what `bins` gives, by its pictures (Guo et al. 2017)."""
   gaps = [row['count'] * abs(row['confidence'] - row['accuracy']) for row in rows]
   return sum(gaps) / sum(row['count'] for row in rows)
 
 
-def brier_score(probabilities, labels):
+def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
   """Mean squared distance of the probabilities from the label's one-hot vector, in [0,2] (Brier 1950)."""
   return float(np.square(probabilities - np.eye(probabilities.shape[1])[labels]).sum(-1).mean())
 
 
-def sureness(logits, labels, temperature=1.0):
+def sureness(logits: ArrayLike, labels: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:
   """What a temperature changes, JSON-able: 'loss' (nats), 'brier', 'calibration_error' and 'calibration_bins'."""
   probabilities = softmax(logits, temperature)
   rows = bins(probabilities, labels)
@@ -68,7 +71,7 @@ def sureness(logits, labels, temperature=1.0):
           'calibration_error': calibration_error(rows), 'calibration_bins': rows}
 
 
-def summary(logits, labels):
+def summary(logits: np.ndarray, labels: ArrayLike) -> dict[str, Any]:
   """Everything at once, JSON-able: f[N,K] and i[N] -> accuracy and all that the functions above say.
 
   'accuracy', 'accuracy_interval', 'top5' (with more than 5 classes) and what `sureness` gives; 'per_class':

@@ -11,10 +11,12 @@
     result.json       written once, at the end
     lock              held by the process that trains
 """
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import json
 import os
+from typing import Any
 
 import filelock
 import jax.numpy as jnp
@@ -28,6 +30,7 @@ from vit_jax import processes
 from vit_jax.errors import BadInput
 from vit_jax.errors import reason
 from vit_jax.models import variants
+from vit_jax.types import Description
 
 # Whose lock it is, the last entry of environment.json says. A file that is left of a killed process locks nothing.
 LOCK = 'lock'
@@ -199,7 +202,7 @@ def open_run(path, config):
   return RunFolder(path)
 
 
-def describe_model(model, class_names, image_size):
+def describe_model(model: variants.Model, class_names: Sequence[str], image_size: int) -> Description:
   """What predicting with these weights needs to know, as JSON-able data."""
   sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)
            if field.name not in ('parent', 'name', 'dtype')}
@@ -207,12 +210,12 @@ def describe_model(model, class_names, image_size):
           'preprocessing': {'image_size': image_size, 'resize': 'middle square, bicubic', 'range': [-1, 1]}}
 
 
-def sizes(description):
+def sizes(description: Description) -> dict[str, Any]:
   """The fields of the model that `describe_model` described."""
   return {key: tuple(value) if isinstance(value, list) else value for key, value in description['sizes'].items()}
 
 
-def model_from(description):
+def model_from(description: Description) -> variants.Model:
   """That model."""
   fields = sizes(description)
   return variants.make(fields, num_classes=fields.pop('num_classes'), dtype=jnp.dtype(description['dtype']))

@@ -14,7 +14,7 @@ from vit_jax import machine
 from vit_jax import quiet
 
 # What this process works on, once it has started.
-_READY = {}
+_READY: dict = {}
 
 
 def start(setting):

@@ -13,7 +13,7 @@ import runpy
 import sys
 import time
 
-_PARTS = {}  # {part: seconds}, in order
+_PARTS: dict = {}  # {part: seconds}, in order
 _LAST = [0.0]  # when the part before was over
 
 

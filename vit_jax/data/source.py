@@ -1,4 +1,5 @@
 """What every data set becomes: pictures of one size, their labels and the names of the classes."""
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -16,24 +17,24 @@ class Source:
   rows: np.ndarray
 
   @classmethod
-  def whole(cls, images, labels):
+  def whole(cls, images: Any, labels: np.ndarray) -> 'Source':
     """The source of all pictures."""
     return cls(images, labels, np.arange(len(labels)))
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self.rows)
 
   @property
-  def labels(self):
+  def labels(self) -> np.ndarray:
     """i32[N], in the order of the pictures."""
     return self.all_labels[self.rows]
 
-  def read(self, indices):
+  def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
     """Gathers a batch: i64[B] -> {'image': u8[B,S,S,3], 'label': i32[B]}."""
     rows = self.rows[indices]
     return {'image': self.images[rows], 'label': self.all_labels[rows]}
 
-  def take(self, indices):
+  def take(self, indices: np.ndarray) -> 'Source':
     """The source of these pictures only, i64[L]; no pixel is copied."""
     return dataclasses.replace(self, rows=self.rows[indices])
 
@@ -41,15 +42,15 @@ class Source:
 class Joined:
   """The pictures of several sources in a row, u8[N,S,S,3]; none is read before it is asked for."""
 
-  def __init__(self, sources):
+  def __init__(self, sources: Sequence[Source]) -> None:
     self.sources = sources
     self.starts = np.cumsum([0, *map(len, sources)])
     self.shape = (int(self.starts[-1]), *sources[0].images.shape[1:])
 
-  def __len__(self):
+  def __len__(self) -> int:
     return self.shape[0]
 
-  def __getitem__(self, which):
+  def __getitem__(self, which: int | slice | np.ndarray) -> np.ndarray:
     """Reads one (int), a slice of them or those at i64[B]."""
     index = np.arange(len(self))[which]
     out = np.empty((index.size, *self.shape[1:]), np.uint8)
@@ -74,7 +75,7 @@ class DataSet:
   fingerprint: str = ''
 
 
-def held_out(labels, fraction):
+def held_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
   """Splits by a fixed rule: i32[N], fraction in [0,1) -> (kept i64[], held out i64[]), both in order.
 
   The same share of each class is drawn by a generator that always starts alike: the split depends on the labels
@@ -90,12 +91,12 @@ def held_out(labels, fraction):
   return np.setdiff1d(np.arange(len(labels)), out), out
 
 
-def share(count, fraction):
+def share(count: int, fraction: float) -> int:
   """How many of so many things are held out: at least one where `fraction` > 0, and never all."""
   return min(max(round(fraction * count), 1), count - 1) if fraction and count else 0
 
 
-def held_out_groups(labels, groups, fraction):
+def held_out_groups(labels: np.ndarray, groups: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
   """As `held_out`, with each group on one side: i32[N], groups i64[N], fraction -> (kept i64[], held out i64[]).
 
   A group is a number; it counts as of the class of its first picture. Groups are taken in the order of their
@@ -117,13 +118,13 @@ def held_out_groups(labels, groups, fraction):
   return np.flatnonzero(~out), np.flatnonzero(out)
 
 
-def check_fraction(fraction):
+def check_fraction(fraction: float) -> None:
   """Raises BadInput where a validation share is not in [0, 1)."""
   if not 0 <= fraction < 1:
     raise BadInput(f'data.val_fraction={fraction} must be at least 0 and less than 1, e.g. 0.1')
 
 
-def class_ids(classes, known):
+def class_ids(classes: Sequence[str], known: Sequence[str]) -> list[int]:
   """The labels of `classes` among the names `known`, in the order asked for; () means all of them.
 
   Raises BadInput for an unknown name (the nearest ones are listed), a name given twice, or a single class.

@@ -1,4 +1,5 @@
 """Weights that explain themselves: pictures in, probabilities and maps out."""
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -6,11 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vit_jax import answerer
 from vit_jax import augment
 from vit_jax.errors import BadInput
 from vit_jax.explain import attention
+from vit_jax.types import Params
 from vit_jax.weights import load
 
 # Pictures in one piece: answered, and looked at. Of ViT-B/16 the latter takes 2.3 GB of memory.
@@ -34,11 +37,11 @@ class Explainer:
   class_names: tuple[str, ...]
   image_size: int
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     attention.grid(self.model, (self.image_size, self.image_size, 3))
 
   @classmethod
-  def load(cls, path):
+  def load(cls, path: str) -> 'Explainer':
     """Opens a run folder, a .safetensors file or shipped weights by name; raises BadInput for what is none of them.
 
     So it does for a ResNet, which has no attention.
@@ -48,11 +51,11 @@ class Explainer:
     return cls(opened.model, opened.params, opened.class_names, opened.image_size)
 
   @property
-  def cells(self):
+  def cells(self) -> tuple[int, int]:
     """Patches down and across, (h, w)."""
     return attention.grid(self.model, (self.image_size, self.image_size, 3))
 
-  def look(self, images, classes=None, num_classes=2):
+  def look(self, images: np.ndarray, classes: ArrayLike | None = None, num_classes: int = 2) -> Look:
     """Pictures u8[N,S,S,3] -> Look; with maps for `classes` i[N,C], or for the `num_classes` most probable, best first.
 
     Raises BadInput where a class is none of the model's.
@@ -68,46 +71,46 @@ class Explainer:
     rollout, relevance = answerer.in_batches(LOOKED_AT, self._maps, images, classes.astype(np.int32))
     return Look(probabilities, classes, rollout, relevance)
 
-  def probabilities(self, images):
+  def probabilities(self, images: np.ndarray) -> np.ndarray:
     """Pictures u8[N,S,S,3] -> probabilities f32[N,K], as predictor.py gives them."""
     return answerer.in_batches(ANSWERED, self._answer, images)[0]
 
-  def attention(self, images):
+  def attention(self, images: np.ndarray) -> np.ndarray:
     """Pictures u8[N,S,S,3] -> attention f32[N,L,H,T,T]: of each layer and head, what each token takes from each."""
     return answerer.in_batches(LOOKED_AT, self._attention, images)[0]
 
-  def head_maps(self, images):
+  def head_maps(self, images: np.ndarray) -> np.ndarray:
     """Pictures u8[N,S,S,3] -> f32[N,L,H,h,w]: what each head takes from each patch for the tokens that are read out."""
     return np.asarray(attention.on_grid(self.model, self.attention(images), self.cells))
 
-  def mean_attention(self, images):
+  def mean_attention(self, images: np.ndarray) -> np.ndarray:
     """Pictures u8[N,S,S,3] -> their mean attention from patch to patch f32[L,H,N,N], for `distances` and heads.py."""
-    total = 0.0
+    total = np.zeros(())
     for start in range(0, len(images), LOOKED_AT):
       maps = attention.between_patches(self.model, self.attention(images[start:start + LOOKED_AT]))
       total = total + np.asarray(maps, np.float64).sum(axis=0)
     return (total / len(images)).astype(np.float32)
 
-  def distances(self, mean_attention):
+  def distances(self, mean_attention: np.ndarray) -> np.ndarray:
     """How far each head looks, in pixels: what `mean_attention` gave -> f32[L,H]."""
     return attention.distances(self.model, mean_attention, self.cells)
 
   @functools.cached_property
-  def _answer(self):
+  def _answer(self) -> Callable:
     model = self.model.clone(dtype=jnp.float32)  # As its maps are.
     answer = lambda params, images: model.apply({'params': params}, augment.normalize(images), train=False)
     compiled = jax.jit(lambda params, images: (jax.nn.softmax(answer(params, images)),))
     return functools.partial(compiled, self.params)
 
   @functools.cached_property
-  def _attention(self):
+  def _attention(self) -> Callable:
     attend = lambda params, images: attention.attend(self.model, params, augment.normalize(images))[1]
     compiled = jax.jit(lambda params, images: (jnp.moveaxis(attend(params, images), 1, 0),))
     return functools.partial(compiled, self.params)
 
   @functools.cached_property
-  def _maps(self):
-    def maps(params, images, classes):
+  def _maps(self) -> Callable:
+    def maps(params: Params, images: jax.Array, classes: jax.Array) -> tuple[jax.Array, jax.Array]:
       _, seen, related = attention.attend_and_relate(self.model, params, augment.normalize(images), classes)
       of_classes = attention.relevance_map(self.model, related, self.cells)
       return attention.rollout_map(self.model, seen, self.cells), jnp.moveaxis(of_classes, 0, 1)

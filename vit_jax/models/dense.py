@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 
 @jax.custom_vjp
-def add_bias(x, bias):
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
   """[N,D], [D] -> [N,D]."""
   return x + bias
 
 
-def _add_bias_backward(_, gradient):
+def _add_bias_backward(_: None, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
   # Without the barrier XLA fuses the sum with what comes before it, and then adds column by column.
   gradient = jax.lax.optimization_barrier(gradient)
   return gradient, gradient.sum(0)
@@ -34,7 +34,7 @@ class Dense(nn.Module):
   bias_init: Any = nn.initializers.zeros
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     outer, inputs = x.shape[:-self.num_inputs], x.shape[-self.num_inputs:]
     flat = math.prod(inputs), math.prod(self.features)
     draw = lambda key, shape: nn.initializers.xavier_uniform()(key, flat).reshape(shape)

@@ -1,11 +1,13 @@
 """What one picture costs, counted from the model itself rather than from a formula that can go stale."""
 import math
+from typing import Any
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 
-def flops_per_image(model, image_size):
+def flops_per_image(model: nn.Module, image_size: int) -> int:
   """Floating-point operations of one forward pass over one picture of `image_size` pixels a side.
 
   Counts the matrix products and convolutions of the traced program, a multiply and an add as two; nothing is
@@ -18,7 +20,7 @@ def flops_per_image(model, image_size):
   return count(traced.jaxpr)
 
 
-def count(jaxpr):
+def count(jaxpr: Any) -> int:
   """Sums the FLOPs of all products in a traced program, those inside nested calls included."""
   total = 0
   for eqn in jaxpr.eqns:

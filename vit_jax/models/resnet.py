@@ -1,7 +1,10 @@
 """A small residual network: what a ViT is measured against, and what may teach one."""
+import functools
+import operator
 from typing import Any
 
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 
 from vit_jax.models import stem
@@ -16,11 +19,12 @@ class Conv3x3(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     _, h, w, c = x.shape
     kernel = self.param('kernel', nn.initializers.he_normal(), (3, 3, c, self.features)).astype(self.dtype)
     x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return sum(x[:, dy:dy + h, dx:dx + w] @ kernel[dy, dx] for dy in range(3) for dx in range(3))
+    products = (x[:, dy:dy + h, dx:dx + w] @ kernel[dy, dx] for dy in range(3) for dx in range(3))
+    return functools.reduce(operator.add, products)
 
 
 class BasicUnit(nn.Module):
@@ -29,7 +33,7 @@ class BasicUnit(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     # In groups, not over the batch (Wu & He 2018): each picture's answer is its own, and there is no other state.
     act = lambda name, x: nn.relu(nn.GroupNorm(num_groups=None, group_size=16, dtype=self.dtype, name=name)(x))
     y = act('norm_0', x)
@@ -52,14 +56,14 @@ class ResNet(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, images, *, train):
+  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
     del train  # Nothing is dropped.
     x = stem.conv_stem(images, channels=self.stem_channels, dtype=self.dtype)
-    for i, features in enumerate(self.stage_features):
+    for i, width in enumerate(self.stage_features):
       if i:
         x = nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
       for j in range(self.num_units):
-        x = BasicUnit(features, self.dtype, name=f'stage{i}_unit{j}')(x)
+        x = BasicUnit(width, self.dtype, name=f'stage{i}_unit{j}')(x)
     x = nn.relu(nn.GroupNorm(num_groups=None, group_size=16, dtype=self.dtype, name='norm')(x))
     features = x.mean(axis=(1, 2)).astype(jnp.float32)
     if not self.num_classes:

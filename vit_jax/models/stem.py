@@ -9,12 +9,13 @@ from typing import Any
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from vit_jax.errors import BadInput
 from vit_jax.models import dense
 
 
-def patchify(images, patch_size):
+def patchify(images: jax.Array, patch_size: int) -> jax.Array:
   """Cuts pictures into patches: [B,H,W,C] -> [B,N,P*P*C], both row-major (paper, section 3.1: x_p).
 
   Raises BadInput where H or W is not a multiple of P.
@@ -29,7 +30,7 @@ def patchify(images, patch_size):
   return grid.transpose(0, 1, 3, 2, 4, 5).reshape(b, (h // p) * (w // p), p * p * c)
 
 
-def shifted_patches(x, kernel_size, stride):
+def shifted_patches(x: jax.Array, kernel_size: int, stride: int) -> jax.Array:
   """Gathers each k×k neighbourhood with SAME padding: [B,H,W,C] -> [B,h,w,k*k*C], as a convolution sees it."""
   sides = x.shape[1:3]
   out = [-(-size // stride) for size in sides]
@@ -58,7 +59,7 @@ class PatchEmbedding(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     b, h, w, c = x.shape
     k = self.kernel_size
     kernel = self.param('kernel', nn.initializers.lecun_normal(), (k, k, c, self.features))
@@ -74,7 +75,7 @@ class PatchEmbedding(nn.Module):
     return y
 
 
-def conv_stem(x, *, channels, dtype):
+def conv_stem(x: jax.Array, *, channels: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
   """3×3 convolutions of stride 2, each with LayerNorm and GELU (Xiao et al. 2021): halves the grid per layer."""
   for i, features in enumerate(channels):
     x = PatchEmbedding(features, kernel_size=3, stride=2, dtype=dtype, name=f'stem_conv_{i}')(x)
@@ -90,7 +91,7 @@ class StdConv(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.lecun_normal(), shape)
     axes = (0, 1, 2)
@@ -107,7 +108,7 @@ class ResidualUnit(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     conv = lambda features, k, stride, name: StdConv(features, k, stride, self.dtype, name=name)
     norm = lambda name, **kw: nn.GroupNorm(dtype=self.dtype, name=name, **kw)
     wide = 4 * self.features
@@ -129,14 +130,14 @@ class ResNetStage(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     for i in range(self.num_units):
       stride = self.stride if i == 0 else 1
       x = ResidualUnit(self.features, stride, self.dtype, name=f'unit{i + 1}')(x)
     return x
 
 
-def resnet_stem(x, *, num_units, dtype):
+def resnet_stem(x: jax.Array, *, num_units: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
   """The hybrid's ResNet without its head (paper, section 3.1, "Hybrid Architecture"): stride 4, then 2 per stage."""
   x = StdConv(64, kernel_size=7, stride=2, dtype=dtype, name='conv_root')(x)
   x = nn.relu(nn.GroupNorm(dtype=dtype, name='gn_root')(x))

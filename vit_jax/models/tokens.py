@@ -1,4 +1,6 @@
 """Where tokens are, and which of them go on: positions that are learned, fixed or found, dropped patches and layers."""
+import functools
+import operator
 from typing import Any
 
 from flax import linen as nn
@@ -13,19 +15,19 @@ class LearnedPositions(nn.Module):
   """Adds E_pos, one learned vector a position: [B,T,D] -> [B,T,D]."""
 
   @nn.compact
-  def __call__(self, tokens):
+  def __call__(self, tokens: jax.Array) -> jax.Array:
     shape = (1, *tokens.shape[1:])
     positions = self.param('pos_embedding', nn.initializers.normal(0.02), shape)
     return tokens + positions.astype(tokens.dtype)
 
 
-def check_sincos2d(width):
+def check_sincos2d(width: int) -> None:
   """Raises BadInput where 4 does not divide `width`, naming a width that it divides."""
   if width % 4:
     raise BadInput(f'hidden_size={width} must be a multiple of 4 for posemb="sincos2d"; try {width // 4 * 4 or 4}')
 
 
-def sincos2d_positions(height, width, features, temperature=10_000.0):
+def sincos2d_positions(height: int, width: int, features: int, temperature: float = 10_000.0) -> jax.Array:
   """Fixed 2-D sine-cosine positions, f32[1,H*W,D], row-major (Chen et al. 2021; spaced as in Beyer et al. 2022).
 
   A quarter of the features each: sin(x·ω), cos(x·ω), sin(y·ω), cos(y·ω), with ω from 1 down to 1/temperature.
@@ -49,14 +51,15 @@ class ConvPositions(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, tokens):
+  def __call__(self, tokens: jax.Array) -> jax.Array:
     b, t, d = tokens.shape
     h, w = self.grid
     kernel = self.param('kernel', nn.initializers.normal(0.02), (3, 3, d)).astype(self.dtype)
     cls, cells = jnp.split(tokens, [t - h * w], axis=1)
     padded = jnp.pad(cells.reshape(b, h, w, d), ((0, 0), (1, 1), (1, 1), (0, 0)))
     # Nine shifted products: faster than a grouped convolution on a CPU.
-    near = sum(padded[:, y:y + h, x:x + w] * kernel[y, x] for y in range(3) for x in range(3))
+    shifted = (padded[:, y:y + h, x:x + w] * kernel[y, x] for y in range(3) for x in range(3))
+    near = functools.reduce(operator.add, shifted)
     return jnp.concatenate([cls, cells + near.reshape(b, h * w, d)], axis=1)
 
 
@@ -70,7 +73,7 @@ class PatchDropout(nn.Module):
   num_kept: int = 0
 
   @nn.compact
-  def __call__(self, tokens, *, train):
+  def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
     if not train or not self.rate:
       return tokens
     always, cells = jnp.split(tokens, [self.num_kept], axis=1)
@@ -90,7 +93,7 @@ class StochasticDepth(nn.Module):
   rate: float
 
   @nn.compact
-  def __call__(self, tokens, *, train):
+  def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
     if not train or not self.rate:
       return tokens
     kept = jax.random.bernoulli(self.make_rng('dropout'), 1 - self.rate, (len(tokens), 1, 1))

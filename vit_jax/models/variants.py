@@ -4,16 +4,24 @@ The first rows are published models, under their published names; the last are t
 project trains from scratch on small pictures. Any cell can be overridden by config
 (`--config.model.num_layers=3`).
 """
+from collections.abc import Mapping
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
 from vit_jax.models import resnet
 from vit_jax.models import tokens
 from vit_jax.models import vit
+from vit_jax.types import Params
+
+Model = vit.VisionTransformer | resnet.ResNet
+# A row of the table: fields of a model.
+Sizes = Mapping[str, Any]
 
 # Sizes of the encoder: table 1 of the paper; Ti and S are Touvron et al.'s (2021).
 _SIZES = {
@@ -25,7 +33,7 @@ _SIZES = {
 }
 
 
-def _published(size, patch_size, **more):
+def _published(size: str, patch_size: int, **more: Any) -> Sizes:
   return dict(_SIZES[size], patch_size=patch_size, **more)
 
 
@@ -65,20 +73,21 @@ VARIANTS = {
 }
 
 
-def make(sizes, *, num_classes, dtype):
+def make(sizes: Sizes, *, num_classes: int, dtype: DTypeLike) -> Model:
   """The model of these sizes, unchecked: a VisionTransformer, or a ResNet where they are those of one."""
   kind = resnet.ResNet if 'stage_features' in sizes else vit.VisionTransformer
   return kind(**sizes, num_classes=num_classes, dtype=dtype)
 
 
-def build(name, *, num_classes, image_size=None, dtype=jnp.float32, row=None, **overrides):
+def build(name: str | None, *, num_classes: int, image_size: int | None = None, dtype: DTypeLike = jnp.float32,
+          row: Sizes | None = None, **overrides: Any) -> Model:
   """Makes the model called `name`, or of the sizes `row`; `overrides` replace cells of the row (None leaves them).
 
   With `image_size` (pixels) the model is also traced on one picture of that size, without computing
   anything. Raises BadInput for an unknown name and for sizes that do not fit together.
   """
   row = row or VARIANTS[choose(name, VARIANTS, 'model.variant')]
-  sizes = row | {key: value for key, value in overrides.items() if value is not None}
+  sizes = {**row, **{key: value for key, value in overrides.items() if value is not None}}
   if 'stage_features' in sizes:
     if wrong := sizes.keys() - row.keys():
       raise BadInput(f'model.{min(wrong)} is a size of ViTs; {name or "the model of these weights"} is none')
@@ -91,7 +100,7 @@ def build(name, *, num_classes, image_size=None, dtype=jnp.float32, row=None, **
   return model
 
 
-def make_vit(sizes, *, num_classes, dtype):
+def make_vit(sizes: Sizes, *, num_classes: int, dtype: DTypeLike) -> vit.VisionTransformer:
   """The VisionTransformer of these sizes; raises BadInput where they do not fit together."""
   choose(sizes.get('stem', 'linear'), ('linear', 'conv', 'resnet'), 'model.stem')
   choose(sizes.get('classifier', 'token'), vit.CLASSIFIERS, 'model.classifier')
@@ -103,7 +112,7 @@ def make_vit(sizes, *, num_classes, dtype):
   for key in ('dropout_rate', 'attention_dropout_rate', 'patch_dropout', 'drop_path_rate'):
     if not 0 <= sizes.get(key, 0.0) < 1:
       raise BadInput(f'model.{key}={sizes[key]} must be at least 0 and less than 1')
-  model = make(sizes, num_classes=num_classes, dtype=dtype)
+  model = vit.VisionTransformer(**sizes, num_classes=num_classes, dtype=dtype)
   if model.representation_size < 0:
     raise BadInput(f'model.representation_size={model.representation_size} must be at least 0')
   if model.norm_eps <= 0:
@@ -116,7 +125,7 @@ def make_vit(sizes, *, num_classes, dtype):
   return model
 
 
-def stride(model):
+def stride(model: Model) -> int:
   """Pixels along each side that a token stands for, or a cell of a ResNet's last grid."""
   if isinstance(model, resnet.ResNet):
     return 2 ** (len(model.stem_channels) + len(model.stage_features) - 1)
@@ -125,7 +134,7 @@ def stride(model):
   return stem * model.patch_size
 
 
-def check_image_size(model, image_size):
+def check_image_size(model: Model, image_size: int) -> None:
   """Raises BadInput where `image_size` (pixels) does not divide into whole tokens, naming the nearest that does."""
   pixels = stride(model)
   if image_size < 1 or image_size % pixels:
@@ -135,14 +144,14 @@ def check_image_size(model, image_size):
     raise BadInput(f'image_size={image_size} is not a multiple of {patch} {pixels}; try image_size={near}')
 
 
-def abstract_params(model, image_size):
+def abstract_params(model: Model, image_size: int) -> Params:
   """The parameter tree as shapes and dtypes only: nothing is computed, no memory is taken."""
   images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   init = lambda images: model.init(jax.random.key(0), images, train=False)['params']
   return jax.eval_shape(init, images)
 
 
-def num_tokens(model, image_size):
+def num_tokens(model: Model, image_size: int) -> int:
   """Tokens of one picture in the encoder, T: the grid and what stands in front of it; 0 in a ResNet."""
   if isinstance(model, resnet.ResNet):
     return 0

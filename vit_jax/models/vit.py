@@ -14,6 +14,7 @@ from vit_jax.errors import BadInput
 from vit_jax.models import dense as dense_lib
 from vit_jax.models import stem
 from vit_jax.models import tokens as tokens_lib
+from vit_jax.types import Params
 
 # classifier -> the learned tokens in front of the patches, and what the head reads: the class token, the mean over the
 # patches, or the class token and the distillation token with a head each.
@@ -39,7 +40,7 @@ class SelfAttention(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, tokens, *, train):
+  def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
     width = tokens.shape[-1]
     check_heads(width, self.num_heads)
     split = lambda name: dense_lib.Dense((self.num_heads, width // self.num_heads), dtype=self.dtype, name=name)(tokens)
@@ -55,7 +56,7 @@ class SelfAttention(nn.Module):
     return dense_lib.Dense((width,), num_inputs=2, dtype=self.dtype, name='out')(mixed)
 
 
-def check_heads(width, num_heads):
+def check_heads(width: int, num_heads: int) -> None:
   """Raises BadInput where `num_heads` does not divide `width`, naming the head counts that do."""
   if width % num_heads:
     fits = [n for n in range(1, 33) if width % n == 0]
@@ -74,7 +75,7 @@ class MlpBlock(nn.Module):
   gelu: str = 'tanh'
 
   @nn.compact
-  def __call__(self, tokens, *, train):
+  def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
     dense = lambda features, name: dense_lib.Dense(
         (features,), dtype=self.dtype, bias_init=nn.initializers.normal(1e-6), name=name)
     dropout = nn.Dropout(self.dropout_rate, deterministic=not train)
@@ -101,7 +102,7 @@ class EncoderBlock(nn.Module):
   drop_path_rate: float = 0.0
 
   @nn.compact
-  def __call__(self, tokens, *, train):
+  def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
     if self.conv_grid:
       tokens = tokens_lib.ConvPositions(self.conv_grid, self.dtype, name='ConvPositions')(tokens)
     tokens = tokens_lib.PatchDropout(self.patch_dropout, self.num_kept, name='PatchDropout')(tokens, train=train)
@@ -138,7 +139,7 @@ class Encoder(nn.Module):
   drop_path_rate: float = 0.0
 
   @nn.compact
-  def __call__(self, tokens, *, train):
+  def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
     if self.learned_positions:
       tokens = tokens_lib.LearnedPositions(name='posembed_input')(tokens)
     tokens = nn.Dropout(self.dropout_rate, deterministic=not train)(tokens)
@@ -188,7 +189,7 @@ class VisionTransformer(nn.Module):
   pool_first: bool = False  # the mean over the patches before the last norm, as in timm, not after it
 
   @nn.compact
-  def __call__(self, images, *, train):
+  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
     grid = self.embed(images)
     b, h, w, d = grid.shape
     tokens = grid.reshape(b, h * w, d)
@@ -210,7 +211,7 @@ class VisionTransformer(nn.Module):
     answers = self.answer(features.astype(jnp.float32))
     return answers.mean(axis=0) if reads == 'both' and not train else answers
 
-  def answer(self, features):
+  def answer(self, features: jax.Array) -> jax.Array:
     """What follows the encoder: f32[B,D] -> logits f32[B,K]; f32[2,B,D] -> f32[2,B,K], a head for each of the two."""
     if self.representation_size:
       features = jnp.tanh(nn.Dense(self.representation_size, name='pre_logits')(features))
@@ -222,7 +223,7 @@ class VisionTransformer(nn.Module):
       return jnp.stack([head('head')(features[0]), head('head_dist')(features[1])])
     return head('head')(features)
 
-  def embed(self, images):
+  def embed(self, images: jax.Array) -> jax.Array:
     """Stem and patch embedding: f32[B,H,W,C] -> [B,h,w,D], the grid of tokens before positions."""
     x = images
     kernel_size = self.patch_size
@@ -235,6 +236,6 @@ class VisionTransformer(nn.Module):
                                name='embedding')(x)
 
 
-def num_params(params):
+def num_params(params: Params) -> int:
   """The number of parameters in a tree of arrays or of their shapes."""
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))

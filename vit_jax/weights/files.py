@@ -3,6 +3,7 @@
 The metadata of the file hold `model.json` of the run, as text, and a line on what the weights are. Beside the
 parameters lies the calibration, where there is one, without the features of single training pictures.
 """
+from collections.abc import Mapping
 import json
 import pathlib
 
@@ -15,6 +16,10 @@ from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
 from vit_jax.models import variants
+from vit_jax.types import Description
+from vit_jax.types import Flat
+from vit_jax.types import Params
+from vit_jax.types import Path
 
 FORMAT = 'vit_jax'
 # Before the names of the calibration's arrays.
@@ -23,7 +28,8 @@ PREFIX = 'calibration/'
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
-def save(path, params, model, about, dtype='float32', calibrated=None):
+def save(path: Path, params: Params, model: Description | None, about: str, dtype: str = 'float32',
+         calibrated: calibration.Calibration | None = None) -> None:
   """Writes parameters f32, a tree or leaves by name, as `dtype`, with the run's `model` description, or nothing.
 
   `about` is a line on what the weights are, `calibrated` their calibration.Calibration, or None.
@@ -40,12 +46,13 @@ def save(path, params, model, about, dtype='float32', calibrated=None):
     safetensors.save_file(flat, str(partial), metadata)
 
 
-def is_ours(metadata):
+def is_ours(metadata: Mapping[str, str]) -> bool:
   """Whether `save` wrote the file with these metadata {str: str}."""
   return metadata.get('format') == FORMAT
 
 
-def split(flat, metadata, path):
+def split(flat: Flat, metadata: Mapping[str, str], path: Path
+          ) -> tuple[Flat, calibration.Calibration | None]:
   """The arrays of a file that `save` wrote -> (the parameters by name, calibration.Calibration or None)."""
   params = {name: array for name, array in flat.items() if not name.startswith(PREFIX)}
   if 'calibration' not in metadata:
@@ -58,7 +65,7 @@ def split(flat, metadata, path):
                    ) from None
 
 
-def described(metadata, path):
+def described(metadata: Mapping[str, str], path: Path) -> tuple[Description | None, str]:
   """What `save` wrote beside the numbers: -> (model description, line about them); raises BadInput for damage."""
   try:
     model, about = json.loads(metadata['model']), metadata['about']
@@ -70,7 +77,7 @@ def described(metadata, path):
                    ) from None
 
 
-def check_description(model):
+def check_description(model: Description) -> None:
   """Raises one of DAMAGE where a model.json, as dict, describes no model that we have."""
   variants.check_image_size(run.model_from(model), model['preprocessing']['image_size'])
   list(model['class_names'])

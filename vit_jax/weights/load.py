@@ -18,6 +18,10 @@ from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
 from vit_jax.models import features
 from vit_jax.models import variants
+from vit_jax.types import Description
+from vit_jax.types import Flat
+from vit_jax.types import Params
+from vit_jax.types import Path
 from vit_jax.weights import adapt
 from vit_jax.weights import files
 from vit_jax.weights import foreign
@@ -27,9 +31,11 @@ from vit_jax.weights import tensors
 
 # Weights that come with the package, NAME.safetensors.
 SHIPPED = pathlib.Path(__file__).parents[1] / 'pretrained'
+# What `read_calibrated` gives.
+Read = tuple[Flat, Description | None, str, calibration.Calibration | None]
 
 
-def load_weights(path, like, positions='bilinear'):
+def load_weights(path: Path, like: Params, positions: str = 'bilinear') -> Params:
   """Reads weights for a model: -> parameters with the names and shapes of the tree `like`, f32 numpy arrays.
 
   `path` is a run folder, of which the newest checkpoint counts; a .safetensors file of `vit_jax.export`, of timm or of
@@ -41,7 +47,7 @@ def load_weights(path, like, positions='bilinear'):
   return fit(read(path)[0], like, path, positions)
 
 
-def fit(flat, like, path, positions='bilinear'):
+def fit(flat: Flat, like: Params, path: Path, positions: str = 'bilinear') -> Params:
   """Weights by name as a tree like `like`, checked as `load_weights` says; `path` is where they are from."""
   wanted = traverse_util.flatten_dict(like, sep='/')
   flat = adapt.to_model(flat, wanted, positions)
@@ -62,7 +68,7 @@ class Opened:
   calibration: Any  # calibration.Calibration; an empty one where there is none
 
 
-def open_model(path):
+def open_model(path: Path) -> Opened:
   """Opens what `load_weights` takes: -> Opened; raises BadInput for what is none of it, or names no classes."""
   flat, description, about, calibrated = read_calibrated(path)
   if not description or not description['class_names']:
@@ -76,7 +82,7 @@ def open_model(path):
   return Opened(model, params, tuple(description['class_names']), size, about, calibrated)
 
 
-def looks_like(flat):
+def looks_like(flat: Flat) -> str:
   """The variant that the weights are of, as the beginning of a sentence, '' for none in the table."""
   try:
     name = sizes.variant(sizes.infer(flat, {}))
@@ -85,7 +91,7 @@ def looks_like(flat):
   return name and f'They are of {name}: '
 
 
-def read(path):
+def read(path: Path) -> tuple[Flat, Description | None, str]:
   """Reads weights as they are: -> ({name: f32 array}, model description, line about them).
 
   As `read_calibrated` does, without the calibration.
@@ -93,7 +99,7 @@ def read(path):
   return read_calibrated(path)[:3]
 
 
-def read_calibrated(path):
+def read_calibrated(path: Path) -> Read:
   """Reads weights as they are: -> ({name: f32 array}, model description, line about them, Calibration or None).
 
   Warns of numbers that are not finite. Raises BadInput for what is no weights of a model that we have, or damaged.
@@ -109,7 +115,7 @@ def read_calibrated(path):
   return flat, description, about, calibrated
 
 
-def read_folder(path):
+def read_folder(path: Path) -> Read | None:
   """What `read_calibrated` gives, of a run or of model.safetensors in a folder; None where it is no folder."""
   folder = paths.typed(path)
   if not folder.is_dir():
@@ -125,7 +131,7 @@ def read_folder(path):
   return read_run(folder)  # Which says what is missing.
 
 
-def read_file(path):
+def read_file(path: Path) -> Read:
   """The weights in a file, or shipped ones by name, as `read_calibrated` gives them."""
   place = paths.typed(path)
   if not place.is_file():
@@ -141,7 +147,7 @@ def read_file(path):
   return flat, *files.described(metadata, place), calibrated
 
 
-def read_run(path):
+def read_run(path: Path) -> Read:
   """The running mean of the weights in the newest checkpoint of a run, as `read_calibrated` gives them."""
   folder = run.RunFolder(path)
   model = folder.read_json('model.json')

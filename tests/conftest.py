@@ -1,5 +1,8 @@
 """What all tests share: quiet libraries and quick compiling, set up before the first of them is imported."""
 import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -53,3 +56,13 @@ def small_weights(save_random_weights, tmp_path_factory):
   from vit_jax.models import variants
   model = variants.build('small-digits', num_classes=3, image_size=8, hidden_size=16, mlp_dim=32, patch_size=2)
   return save_random_weights(tmp_path_factory.mktemp('weights') / 'w.safetensors', model, 8)
+
+
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory):
+  """The wheel that a release would be; from an sdist, as `python -m build` does it, so that what the sdist lacks is missed."""
+  folder, root = tmp_path_factory.mktemp('wheel'), pathlib.Path(__file__).parents[1]
+  done = subprocess.run([sys.executable, '-m', 'build', '--outdir', folder, root], text=True, capture_output=True,
+                        check=False)
+  assert done.returncode == 0, done.stdout + done.stderr
+  return next(folder.glob('*.whl'))

@@ -11,16 +11,6 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-@pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('wheel')
-  # From an sdist, as `python -m build` does it, so that what the sdist lacks is missed.
-  done = subprocess.run([sys.executable, '-m', 'build', '--outdir', folder, ROOT], text=True, capture_output=True,
-                        check=False)
-  assert done.returncode == 0, done.stdout + done.stderr
-  return next(folder.glob('*.whl'))
-
-
 def test_every_file_of_the_packages_is_in_it(wheel):
   here = {str(path.relative_to(ROOT)) for package in ('vit_jax', 'configs') for path in (ROOT / package).rglob('*')
           if path.is_file() and '__pycache__' not in path.parts}

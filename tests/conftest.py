@@ -1,6 +1,7 @@
 """What all tests share: quiet libraries and quick compiling, set up before the first of them is imported."""
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -60,9 +61,11 @@ def small_weights(save_random_weights, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def wheel(tmp_path_factory):
-  """The wheel that a release would be; from an sdist, as `python -m build` does it, so that what the sdist lacks is missed."""
-  folder, root = tmp_path_factory.mktemp('wheel'), pathlib.Path(__file__).parents[1]
-  done = subprocess.run([sys.executable, '-m', 'build', '--outdir', folder, root], text=True, capture_output=True,
+  """The wheel that a release would be, made from an sdist, as `python -m build` does it, of a copy of what is here."""
+  folder, copy = tmp_path_factory.mktemp('wheel'), tmp_path_factory.mktemp('copy') / 'vit_jax'
+  leave_out = shutil.ignore_patterns('.*', '*.egg-info', '__pycache__', 'experiments', 'runs', 'env')
+  shutil.copytree(pathlib.Path(__file__).parents[1], copy, ignore=leave_out)
+  done = subprocess.run([sys.executable, '-m', 'build', '--outdir', folder, copy], text=True, capture_output=True,
                         check=False)
   assert done.returncode == 0, done.stdout + done.stderr
   return next(folder.glob('*.whl'))

@@ -37,7 +37,7 @@ setuptools.setup(
         'scikit-learn>=1.5',  # the embedded set of digits
         'pillow>=11.3',  # reads the pictures of a folder, whatever their format
         'imagehash>=4.3',  # finds near-duplicates, so that the test part holds no picture of train
-        'scipy>=1.12',  # lays near-duplicates one over the other; imagehash needs it too
+        'scipy>=1.15',  # lays near-duplicates one over the other; exact small tests; imagehash needs it too
         'safetensors>=0.8',  # weights as one file that runs no code; this version reads bfloat16 into numpy
         'filelock>=3.20.3',  # one process in a run folder at a time
         'jinja2>=3.1.6',  # the page that inspect_data writes, with every name escaped

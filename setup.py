@@ -52,6 +52,7 @@ setuptools.setup(
         # Many runs of a recipe: which values to try, and jobs of Slurm; psycopg where PostgreSQL keeps the trials.
         'sweep': ['optuna>=5.0', 'submitit>=1.5.4', 'psycopg[binary]>=3.3'],
         'docs': ['sphinx>=8.1', 'myst-parser>=4.0'],  # the pages of docs/, written in Markdown
+        'writeup': ['typst>=0.14'],  # the write-up and the poster, as PDFs
         'figures': ['matplotlib>=3.9'],  # the pictures of experiments/
         'benchmarks': ['torch>=2.14', 'timm>=1.0.31'],  # what vit_jax.benchmark --what=peers measures beside
         # The page of vit_jax.demo. It holds Pillow below 13; to be updated with care, since it guards what is uploaded.
@@ -68,6 +69,8 @@ setuptools.setup(
             'huggingface_hub>=1.0',  # names on the Hub are looked up in a cache, as with the extra hub
             'codecarbon>=3.3',  # energy is counted as with the extra of that name
             'sphinx>=8.1', 'myst-parser>=4.0',  # the pages of docs/ are built, as with the extra docs
+            'typst>=0.14',  # the write-up is made, as with the extra of that name
+            'nbconvert>=7.16', 'ipykernel>=6.29',  # the notebook is executed
         ],
     },
 )

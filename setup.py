@@ -68,6 +68,7 @@ setuptools.setup(
             'mypy>=1.18',  # the types of what other code may call
             'huggingface_hub>=1.0',  # names on the Hub are looked up in a cache, as with the extra hub
             'codecarbon>=3.3',  # energy is counted as with the extra of that name
+            'optuna>=5.0', 'submitit>=1.5.4',  # values are tried, as with the extra sweep; PostgreSQL's tests need more
             'sphinx>=8.1', 'myst-parser>=4.0',  # the pages of docs/ are built, as with the extra docs
             'typst>=0.14',  # the write-up is made, as with the extra of that name
             'nbconvert>=7.16', 'ipykernel>=6.29',  # the notebook is executed

@@ -85,7 +85,7 @@ def test_who_can_reach_an_address(host, expected):
 
 def test_without_gradio_the_way_to_it_is_named(monkeypatch, parsed):
   monkeypatch.setattr(demo.importlib.util, 'find_spec', lambda name: None)
-  with pytest.raises(BadInput, match=r"needs gradio, which is not installed: pip install '\.\[demo\]'"):
+  with pytest.raises(BadInput, match=r"needs gradio, which is not installed: pip install 'vit_jax\[demo\]'"):
     demo.main(['tiny_imagenet'])
 
 
@@ -102,13 +102,13 @@ def test_the_default_is_this_machine_alone():
 def test_help_names_what_there_is():
   done = subprocess.run([sys.executable, '-m', 'vit_jax.demo', '--help'], cwd=ROOT, capture_output=True, text=True,
                         check=False)
-  assert '--port' in done.stdout and '--host' in done.stdout and "pip install '.[demo]'" in done.stdout
+  assert '--port' in done.stdout and '--host' in done.stdout and "pip install 'vit_jax[demo]'" in done.stdout
 
 
 @pytest.fixture(scope='module')
 def server(weights, tmp_path_factory):
   """A running demo: (address, process, its folder of pictures)."""
-  pytest.importorskip('gradio', reason="gradio is missing: pip install '.[demo_tests]'")
+  pytest.importorskip('gradio', reason="gradio is missing: pip install 'vit_jax[demo_tests]'")
   temporary, port = tmp_path_factory.mktemp('temporary'), free_port()
   command = [sys.executable, '-m', 'vit_jax.demo', weights, f'--port={port}', f'--cache_dir={temporary / "cache"}']
   environment = {**demo.os.environ, 'TMPDIR': str(temporary), 'GRADIO_ALLOWED_PATHS': '/', 'GRADIO_SHARE': 'True',
@@ -246,7 +246,7 @@ def test_two_hundred_at_once_are_answered_or_told_to_wait(server, httpx):
 
 @pytest.fixture(scope='module')
 def browser():
-  playwright = pytest.importorskip('playwright.sync_api', reason="playwright is missing: pip install '.[demo_tests]'")
+  playwright = pytest.importorskip('playwright.sync_api', reason="needs pip install 'vit_jax[demo_tests]'")
   if not CHROMIUM:
     pytest.skip('the page needs a browser: no chromium is on the path')
   with playwright.sync_playwright() as started:

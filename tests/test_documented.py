@@ -83,11 +83,12 @@ def home(tmp_path_factory):
 
 
 def typed(home, folder, script):
-  """Runs a script there as that person; fails with what it printed."""
+  """Runs a script there as that person: -> what it printed; fails with that."""
   environment = {**os.environ, 'HOME': str(home), 'PYTHONPATH': str(ROOT)}
   done = subprocess.run(['bash', '-e'], input=script, cwd=folder, env=environment, text=True, capture_output=True,
                         check=False)
   assert done.returncode == 0, f'{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}'
+  return done.stdout
 
 
 def pages():
@@ -117,4 +118,5 @@ def test_every_command_works(page, home, tmp_path):
 @pytest.mark.parametrize('page', [page for page in PAGES if blocks(page, 'python')], ids=lambda page: page.stem)
 def test_code_runs(page, home, tmp_path):
   Image.effect_noise((64, 64), 50).convert('RGB').save(tmp_path / 'cat.jpg')
-  typed(home, tmp_path, f'{sys.executable} - <<"END"\n' + '\n'.join(blocks(page, 'python')) + '\nEND\n')
+  code = '\n'.join([*blocks(page, 'python'), 'print(logits.shape, logits.dtype)\n'])  # As the pages say beside it.
+  assert '(2, 10) float32' in typed(home, tmp_path, f'{sys.executable} - <<"END"\n{code}END\n')

@@ -45,7 +45,7 @@ def test_without_codecarbon_nothing_is_claimed(without_codecarbon):
     assert meter.read() is None and meter.method() is None
   assert energy.costs(None, '', None) == {}
   assert energy.intensity('') == 473
-  with pytest.raises(BadInput, match=r"pip install '\.\[energy\]'"):
+  with pytest.raises(BadInput, match=r"pip install 'vit_jax\[energy\]'"):
     energy.intensity('DEU')
 
 

@@ -41,4 +41,4 @@ def test_a_step_costs_three_forward_passes(job, found):
 def test_what_does_not_fit_is_said(job, found):
   assert 'it fits into' in forecast.describe(found | {'available': 2**40}, job, '')
   text = forecast.describe(found | {'available': 2**20, 'kwh': None}, job, '')
-  assert 'it does NOT fit into 1.0 MiB' in text and "pip install '.[energy]'" in text
+  assert 'it does NOT fit into 1.0 MiB' in text and "pip install 'vit_jax[energy]'" in text

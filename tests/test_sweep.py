@@ -30,7 +30,7 @@ def sweep(*flags):
 def test_help_is_readable():
   process = sweep('--help')
   for text in ('--sweep.optim.lr=1e-4,3e-4,1e-3 --sweep.seed=0:3', '--search=tpe --trials=40', '--workers', '--storage',
-               '--launcher: <local|slurm>', "pip install '.[sweep]'", '--sweep.KEY', '--config: The recipe'):
+               '--launcher: <local|slurm>', "pip install 'vit_jax[sweep]'", '--sweep.KEY', '--config: The recipe'):
     assert text in process.stdout, text
   assert '--sweep.optim.lr:' not in process.stdout  # One line for all keys, not one for each.
   assert process.stderr == ''
@@ -68,7 +68,7 @@ def test_without_optuna_a_line_names_what_to_install():
   code = ("import runpy, sys; sys.modules['optuna'] = None; sys.argv[1:] = ['--config=configs/digits.py', "
           "'--sweep.seed=1,2']; runpy.run_module('vit_jax.sweep', run_name='__main__', alter_sys=True)")
   process = subprocess.run([sys.executable, '-c', code], cwd=ROOT, text=True, capture_output=True, check=False)
-  assert process.stderr == "error: sweeps need optuna, which is not installed: pip install '.[sweep]'\n"
+  assert process.stderr == "error: sweeps need optuna, which is not installed: pip install 'vit_jax[sweep]'\n"
 
 
 def test_the_command_line_imports_nothing_big():

@@ -8,7 +8,7 @@
       the same for answers
 
   python -m vit_jax.benchmark --what=peers
-      both, beside the same ViT in PyTorch and timm (pip install '.[benchmarks]')
+      both, beside the same ViT in PyTorch and timm (pip install 'vit_jax[benchmarks]')
 
   python -m vit_jax.benchmark --what=scaling
       how time and memory of a step grow with batch, tokens, width and depth, beside the formula

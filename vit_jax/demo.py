@@ -9,7 +9,7 @@
 
 Only this machine can open the page, until --host says otherwise. Page and server send and fetch nothing elsewhere; but
 a run's training set is read as in training, and so is downloaded where it is gone. Pictures lie in a folder of their
-own for some ten minutes, and Ctrl-C deletes it. Needs: pip install '.[demo]'.
+own for some ten minutes, and Ctrl-C deletes it. Needs: pip install 'vit_jax[demo]'.
 """
 import importlib.util
 import ipaddress
@@ -80,7 +80,7 @@ def main(arguments):
   if len(arguments) != 1:
     raise BadInput('name one model: a run folder, a .safetensors file, or weights that come with vit_jax; see --help')
   if not importlib.util.find_spec('gradio'):
-    raise BadInput("the demo needs gradio, which is not installed: pip install '.[demo]'")
+    raise BadInput("the demo needs gradio, which is not installed: pip install 'vit_jax[demo]'")
   check_free(_HOST.value, _PORT.value)
   with tempfile.TemporaryDirectory(prefix='vit_jax_demo_', ignore_cleanup_errors=True) as folder:
     blocks = start(arguments[0], str(pathlib.Path(folder).resolve()))

@@ -1,4 +1,4 @@
-"""What a run costs in electricity and CO2, by codecarbon where it is installed (`pip install '.[energy]'`).
+"""What a run costs in electricity and CO2, by codecarbon where it is installed (`pip install 'vit_jax[energy]'`).
 
 Measured by the counters of processor (RAPL) and GPU (NVML) where the system lets them be read; otherwise an estimate
 from the processor's rated power, or 4 W a thread, times its load, and from the size of the memory: right within a
@@ -38,7 +38,7 @@ def intensity(country):
   try:
     known = _intensities()
   except ImportError:
-    raise BadInput(f"--country={country} needs codecarbon: pip install '.[energy]'") from None
+    raise BadInput(f"--country={country} needs codecarbon: pip install 'vit_jax[energy]'") from None
   if country not in known:
     raise BadInput(f'--country={country} is unknown; give the three letters of ISO 3166, e.g. DEU, USA or IND')
   return known[country]

@@ -15,7 +15,7 @@
 
   python -m vit_jax.export runs/my_vit vit.stablehlo
       weights and preprocessing in one program, pixels to probabilities, which jax runs without vit_jax; vit.onnx is the
-      same for ONNX, in a browser or on a telephone (pip install '.[onnx]')
+      same for ONNX, in a browser or on a telephone (pip install 'vit_jax[onnx]')
 
 Besides a run it takes all that --config.init takes: files of others, too, and shipped weights by name.
 """

@@ -98,5 +98,5 @@ def describe(found, job, country):
     grams = found['kwh'] * energy.intensity(country)
     rows.append(('energy', energy.describe(found['kwh'], grams, country or 'the world', 'from the time')))
   else:
-    rows.append(('energy', "with pip install '.[energy]'"))
+    rows.append(('energy', "with pip install 'vit_jax[energy]'"))
   return progress.table(rows)

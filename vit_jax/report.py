@@ -11,7 +11,7 @@
 
 Where the newest weights were not evaluated yet, they are, and evaluation.json is written. What cannot be measured (a
 run that has no checkpoint yet, a model without attention, pictures that are gone) the page names with the reason.
-The card needs huggingface_hub: pip install '.[hub]'.
+The card needs huggingface_hub: pip install 'vit_jax[hub]'.
 """
 import sys
 

@@ -20,7 +20,7 @@
 The same line goes on where a sweep was stopped or killed; what is finished is not trained again, and a trial that
 failed stays failed, with its error. The test part chooses nothing. At the end the sweep's folder has results.csv and
 sweep.html, one page that opens without a network. Any --config.KEY=VALUE holds for all runs.
-It needs optuna: pip install '.[sweep]'.
+It needs optuna: pip install 'vit_jax[sweep]'.
 """
 import importlib.util
 import os
@@ -179,7 +179,7 @@ def main():
   if config is None:
     raise BadInput('nothing to train; name a recipe, e.g. --config=configs/digits.py, or see --help')
   if not importlib.util.find_spec('optuna'):
-    raise BadInput("sweeps need optuna, which is not installed: pip install '.[sweep]'")
+    raise BadInput("sweeps need optuna, which is not installed: pip install 'vit_jax[sweep]'")
   space, given = swept(config)
   folder = paths.typed(_WORKDIR.value or os.path.join('runs', f'{command.recipe_name()}-sweep'))
   plan = make_plan(config, space, folder)

@@ -35,7 +35,7 @@ def test_a_group_has_one_size():
     ({'torch', 'timm'}, 'needs torch and timm: '), ({'timm'}, 'needs timm: ')])
 def test_missing_peers(monkeypatch, missing, text):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name in missing else 'there')
-  with pytest.raises(BadInput, match=text + r"pip install '\.\[benchmarks\]'"):
+  with pytest.raises(BadInput, match=text + r"pip install 'vit_jax\[benchmarks\]'"):
     speed.check_peers()
 
 

@@ -16,7 +16,7 @@ SIZES = dict(batch_size=4, tokens=9, width=128, depth=2)
 @pytest.fixture(scope='module')
 def twin():
   """The module, where torch is installed."""
-  pytest.importorskip('torch', reason="needs pip install '.[benchmarks]'")
+  pytest.importorskip('torch', reason="needs pip install 'vit_jax[benchmarks]'")
   from vit_jax.benchmarks import twin
   return twin
 
@@ -30,7 +30,7 @@ def job():
 def test_same_weights_same_answers(twin, job, framework):
   import torch
   if framework == 'timm':
-    pytest.importorskip('timm', reason="needs pip install '.[benchmarks]'")
+    pytest.importorskip('timm', reason="needs pip install 'vit_jax[benchmarks]'")
   rng = np.random.default_rng(0)
   params = jax.tree.map(lambda leaf: rng.normal(0, .3, leaf.shape).astype(np.float32), job.abstract_state().params)
   work = twin.make(Setting('predict', framework=framework, way='eager', **SIZES))

@@ -147,7 +147,7 @@ def test_unreadable(data, reason):
 
 def test_heic_where_it_is_not_installed_names_the_package(monkeypatch):
   monkeypatch.delitem(Image.OPEN, 'HEIF', raising=False)
-  with pytest.raises(picture.Unreadable, match=r"pip install '\.\[heic\]'"):
+  with pytest.raises(picture.Unreadable, match=r"pip install 'vit_jax\[heic\]'"):
     picture.read(b'\0\0\0\x18ftypheic' + bytes(100), 8)
 
 

@@ -110,5 +110,5 @@ def test_figures_are_drawn(model):
 
 def test_without_matplotlib_the_way_out_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-  with pytest.raises(BadInput, match=r"need matplotlib, .*: pip install '\.\[figures\]'"):
+  with pytest.raises(BadInput, match=r"need matplotlib, .*: pip install 'vit_jax\[figures\]'"):
     figures.figure()

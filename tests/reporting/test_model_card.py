@@ -98,5 +98,5 @@ def test_own_pictures_are_no_data_set_of_the_hub(found, tmp_path):
 
 def test_without_huggingface_hub_there_is_one_line(found, monkeypatch):
   monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-  with pytest.raises(BadInput, match=r"pip install '\.\[hub\]'"):
+  with pytest.raises(BadInput, match=r"pip install 'vit_jax\[hub\]'"):
     model_card.render(found)

@@ -29,7 +29,7 @@ def command(*arguments):
 
 def test_help_is_readable():
   process = command('--help')
-  for text in ('python -m vit_jax.report runs/', '--out', '--[no]compare', '--cache_dir', "pip install '.[hub]'"):
+  for text in ('python -m vit_jax.report runs/', '--out', '--[no]compare', '--cache_dir', "pip install 'vit_jax[hub]'"):
     assert text in process.stdout, text
   assert process.stderr == ''
 
@@ -80,5 +80,5 @@ def test_without_huggingface_hub_there_is_a_page_and_a_line(run_folder, found, t
   with flagsaver.flagsaver(out=str(tmp_path / 'page.html'), cache_dir=str(tmp_path / 'cache')):
     assert report.main([str(run_folder)]) == 0
   said = ' '.join(capsys.readouterr().out.split())
-  assert "not written: a model card needs huggingface_hub, which is not installed: pip install '.[hub]'" in said
+  assert "not written: a model card needs huggingface_hub, which is not installed: pip install 'vit_jax[hub]'" in said
   assert [path.name for path in tmp_path.iterdir()] == ['page.html']

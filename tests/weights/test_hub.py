@@ -68,5 +68,5 @@ def test_names_that_are_none(name):
 
 def test_without_the_extra_the_way_to_it_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-  with pytest.raises(BadInput, match=r"pip install '\.\[hub\]'"):
+  with pytest.raises(BadInput, match=r"pip install 'vit_jax\[hub\]'"):
     hub.fetch('hf://someone/tiny')

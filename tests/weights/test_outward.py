@@ -123,7 +123,7 @@ def test_a_program_answers_any_number_of_pictures(changes):
     {}, {'classifier': 'gap', 'stem': 'conv', 'patch_size': 2, 'stem_channels': (8,), 'conv_positions': True},
     {'classifier': 'distilled'}, 'resnet-small'])
 def test_an_onnx_program_answers_in_another_runtime(changes):
-  pytest.importorskip('jax2onnx', reason="jax2onnx is not installed: pip install '.[onnx]'")
+  pytest.importorskip('jax2onnx', reason="jax2onnx is not installed: pip install 'vit_jax[onnx]'")
   import onnxruntime
   if changes == 'resnet-small':
     model = variants.build(changes, num_classes=3)
@@ -140,7 +140,7 @@ def test_an_onnx_program_answers_in_another_runtime(changes):
 
 def test_onnx_names_what_it_needs(monkeypatch):
   monkeypatch.setitem(sys.modules, 'jax2onnx', None)
-  with pytest.raises(BadInput, match=r"ONNX needs jax2onnx: pip install '\.\[onnx\]'"):
+  with pytest.raises(BadInput, match=r"ONNX needs jax2onnx: pip install 'vit_jax\[onnx\]'"):
     program.onnx(None, None, SIZE)
 
 

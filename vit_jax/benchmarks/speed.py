@@ -39,7 +39,7 @@ def check_peers():
   """Raises BadInput where torch or timm is not installed."""
   missing = [name for name in ('torch', 'timm') if importlib.util.find_spec(name) is None]
   if missing:
-    raise BadInput(f"--what=peers needs {' and '.join(missing)}: pip install '.[benchmarks]'")
+    raise BadInput(f"--what=peers needs {' and '.join(missing)}: pip install 'vit_jax[benchmarks]'")
 
 
 def judge(found):

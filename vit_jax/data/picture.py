@@ -53,7 +53,7 @@ def read(data, image_size):
     raise
   except Image.UnidentifiedImageError as error:
     if data[4:8] == b'ftyp' and data[8:12] in HEIC_BRANDS and 'HEIF' not in Image.OPEN:
-      raise Unreadable("HEIC, which needs another package: pip install '.[heic]'") from None
+      raise Unreadable("HEIC, which needs another package: pip install 'vit_jax[heic]'") from None
     raise Unreadable(reason(error)) from None
   except Exception as error:  # Each of Pillow's forty decoders fails in its own ways.
     raise Unreadable(reason(error)) from None

@@ -18,7 +18,7 @@ def figure(**options):
   try:
     from matplotlib.figure import Figure  # Without pyplot there is no window, and no state that others share.
   except ImportError:
-    raise BadInput("figures need matplotlib, which is not installed: pip install '.[figures]'") from None
+    raise BadInput("figures need matplotlib, which is not installed: pip install 'vit_jax[figures]'") from None
   return Figure(layout='constrained', **options)
 
 

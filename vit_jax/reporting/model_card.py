@@ -31,7 +31,7 @@ def render(found):
   try:
     from huggingface_hub import ModelCard
   except ImportError:
-    raise BadInput("a model card needs huggingface_hub, which is not installed: pip install '.[hub]'") from None
+    raise BadInput("a model card needs huggingface_hub, which is not installed: pip install 'vit_jax[hub]'") from None
   import jinja2
 
   # Every value is escaped on its way out, so that no name of a class can become markup.

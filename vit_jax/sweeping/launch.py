@@ -68,7 +68,7 @@ class Slurm:
     try:
       import submitit
     except ImportError:
-      raise BadInput("--launcher=slurm needs submitit, which is not installed: pip install '.[sweep]'") from None
+      raise BadInput("--launcher=slurm needs submitit, which is not installed: pip install 'vit_jax[sweep]'") from None
     self.workers = workers
     self.where = f'as jobs of {cluster}'
     try:

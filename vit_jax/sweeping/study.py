@@ -36,7 +36,7 @@ def usable(url):
     yield
   except ImportError as error:
     raise BadInput(f"--storage={shown} needs a package that is not installed ({error.__cause__ or error}): pip install "
-                   "'.[sweep]' brings psycopg for PostgreSQL; for MySQL, pip install pymysql and write "
+                   "'vit_jax[sweep]' brings psycopg for PostgreSQL; for MySQL, pip install pymysql and write "
                    'mysql+pymysql://…') from None
   except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
     cause = getattr(error, 'orig', None) or error

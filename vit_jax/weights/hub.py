@@ -21,7 +21,7 @@ def fetch(name):
     import huggingface_hub
     from huggingface_hub import errors
   except ImportError:
-    raise BadInput(f"{name} needs the package huggingface_hub: pip install '.[hub]'") from None
+    raise BadInput(f"{name} needs the package huggingface_hub: pip install 'vit_jax[hub]'") from None
   repository, revision = match.groups()
   try:
     return huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=FILES)

@@ -38,7 +38,7 @@ def onnx(model, params, image_size):
   try:
     import jax2onnx
   except ImportError:
-    raise BadInput("ONNX needs jax2onnx: pip install '.[onnx]'") from None
+    raise BadInput("ONNX needs jax2onnx: pip install 'vit_jax[onnx]'") from None
   function, images = answer(model, params, image_size)
   logging.getLogger('onnx_ir').setLevel(logging.ERROR)  # It warns of types that it then infers.
   try:

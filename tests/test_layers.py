@@ -17,7 +17,7 @@ LAYERS = [
     ['showing.looking', 'explain.explained', 'benchmarks.ours', 'benchmarks.twin', 'sweeping.plots'],
     ['predictor', 'explain.explainer', 'reporting.plots', 'sweeping.results'],
     ['train', 'assess', 'replay', 'forecast'],
-    ['job', 'answerer', 'sweeping.space', 'sweeping.study'],
+    ['job', 'answerer', 'overview', 'sweeping.space', 'sweeping.study'],
     ['weights.load', 'weights.outward'],
     ['weights.foreign', 'weights.files'],
     ['weights.huggingface', 'weights.timm', 'weights.published', 'weights.adapt'],

@@ -79,9 +79,10 @@ def dry_run(config, recipe, workdir):
   from vit_jax import energy
   from vit_jax import forecast
   from vit_jax import job as job_lib
+  from vit_jax import overview
   energy.intensity(_COUNTRY.value)
   job = job_lib.prepare(config, command.cache_dir())
-  print(job.describe(recipe, workdir, 0), flush=True)
+  print(overview.describe(job, recipe, workdir, 0), flush=True)
   print('compiling the train step …', flush=True)
   print(forecast.describe(forecast.forecast(job), job, _COUNTRY.value))
   return 0

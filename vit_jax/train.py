@@ -14,6 +14,7 @@ from vit_jax import energy
 from vit_jax import interrupt
 from vit_jax import job as job_lib
 from vit_jax import machine
+from vit_jax import overview
 from vit_jax import processes
 from vit_jax import progress
 from vit_jax import quiet
@@ -78,7 +79,7 @@ def train_in(folder, job, started, *, recipe, country, deadline):
   with (contextlib.closing(folder.checkpoints(job.config.keep)) as manager,
         contextlib.closing(energy.Meter()) as meter, processes.ending_together()):
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
-    print(job.describe(recipe, folder.path, start_step), flush=True)
+    print(overview.describe(job, recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
     # tf.data is needed after that; its import takes as many seconds, on another core.
     threading.Thread(target=quiet.import_tensorflow, daemon=True).start()

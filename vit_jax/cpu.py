@@ -20,7 +20,11 @@ _MALLOPT = {
     'M_TOP_PAD': (-2, 256 * 2**20),  # grow the heap by 256 MiB at a time
     'M_ARENA_MAX': (-8, 1),  # one heap for all threads, so that what one frees another reuses
 }
-_ONEDNN = {'xla_cpu_experimental_onednn_custom_call': True}
+_ONEDNN = {
+    'xla_cpu_experimental_onednn_custom_call': True,
+    # Of what YNNPACK would take first, it is left the sums: products are quicker in oneDNN, with what follows them.
+    'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE',
+}
 
 
 def keep_pages():
@@ -44,11 +48,15 @@ def processor_flags():
   return frozenset(match.group(1).split() if match else ())
 
 
+def has_onednn():
+  """Whether this jax was built with oneDNN: from 0.11 on."""
+  import jax  # Here, not above: `keep_pages` has to run before jax allocates.
+  return tuple(int(part) for part in jax.__version__.split('.')[:2]) >= (0, 11)
+
+
 def has_fast_bfloat16():
   """True where bfloat16 matrix products are fast on this CPU: the instructions, and a jax that uses them."""
-  import jax  # Here, not above: `keep_pages` has to run before jax allocates.
-  new_enough = tuple(int(part) for part in jax.__version__.split('.')[:2]) >= (0, 11)
-  return new_enough and bool(processor_flags() & {'avx512_bf16', 'amx_bf16'})
+  return has_onednn() and bool(processor_flags() & {'avx512_bf16', 'amx_bf16'})
 
 
 def activation_dtype(name):
@@ -74,7 +82,7 @@ def compile_fast(jitted, *args):
   """
   import jax
   lowered = jitted.lower(*args)
-  if jax.default_backend() != 'cpu':
+  if jax.default_backend() != 'cpu' or not has_onednn():
     return lowered.compile()
   try:
     return lowered.compile(compiler_options=_ONEDNN)

@@ -12,6 +12,7 @@ import numpy as np
 
 from vit_jax.errors import BadInput
 from vit_jax.models import dense as dense_lib
+from vit_jax.models import gelu as gelu_lib
 from vit_jax.models import stem
 from vit_jax.models import tokens as tokens_lib
 from vit_jax.types import Params
@@ -79,8 +80,9 @@ class MlpBlock(nn.Module):
     dense = lambda features, name: dense_lib.Dense(
         (features,), dtype=self.dtype, bias_init=nn.initializers.normal(1e-6), name=name)
     dropout = nn.Dropout(self.dropout_rate, deterministic=not train)
-    hidden = dropout(nn.gelu(dense(self.mlp_dim, 'Dense_0')(tokens), approximate=self.gelu == 'tanh'))
-    return dropout(dense(tokens.shape[-1], 'Dense_1')(hidden))
+    flat = tokens.reshape(-1, tokens.shape[-1])  # So that nothing stands between the product and GELU.
+    hidden = dropout(gelu_lib.gelu(dense(self.mlp_dim, 'Dense_0')(flat), self.gelu == 'tanh'))
+    return dropout(dense(tokens.shape[-1], 'Dense_1')(hidden).reshape(tokens.shape))
 
 
 class EncoderBlock(nn.Module):

@@ -14,8 +14,8 @@ def _of_float32(x: jax.Array, approximate: bool) -> jax.Array:
 def gelu(x: jax.Array, approximate: bool) -> jax.Array:
   """x·Φ(x) for each number (Hendrycks & Gimpel 2016), or its approximation by tanh, in the type of `x`.
 
-  With constants of bfloat16 the approximation would be off by 0.1 %, and oneDNN would not know it as what it can compute
-  inside the product before it. The backward pass computes it anew: `x` is all that it keeps.
+  With constants of bfloat16 the approximation would be off by 0.1 %, and XLA would not know it as what oneDNN can
+  compute inside the product before it. The backward pass computes it anew: `x` is all that it keeps.
   """
   return _of_float32(x, approximate)
 

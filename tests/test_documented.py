@@ -91,15 +91,9 @@ def typed(home, folder, script):
   return done.stdout
 
 
-def pages():
-  """The pages with commands; only the first thing that people read is quick enough for every day."""
-  for page in PAGES:
-    if blocks(page, 'sh'):
-      long = pytest.mark.skipif('LONG' not in os.environ and page.stem != 'start', reason='takes minutes; set LONG=1')
-      yield pytest.param(page, id=page.stem, marks=[pytest.mark.slow, long])
-
-
-@pytest.mark.parametrize('page', list(pages()))
+@pytest.mark.slow
+@pytest.mark.skipif('LONG' not in os.environ, reason='takes minutes; runs with LONG=1')
+@pytest.mark.parametrize('page', [page for page in PAGES if blocks(page, 'sh')], ids=lambda page: page.stem)
 def test_every_command_works(page, home, tmp_path):
   (tmp_path / 'holiday').mkdir()
   for name in ('cat.jpg', 'holiday/1.jpg'):
@@ -116,7 +110,7 @@ def test_every_command_works(page, home, tmp_path):
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if blocks(page, 'python')], ids=lambda page: page.stem)
-def test_code_runs(page, home, tmp_path):
+def test_code_runs(page, tmp_path):
   Image.effect_noise((64, 64), 50).convert('RGB').save(tmp_path / 'cat.jpg')
   code = '\n'.join([*blocks(page, 'python'), 'print(logits.shape, logits.dtype)\n'])  # As the pages say beside it.
-  assert '(2, 10) float32' in typed(home, tmp_path, f'{sys.executable} - <<"END"\n{code}END\n')
+  assert '(2, 10) float32' in typed(tmp_path, tmp_path, f'{sys.executable} - <<"END"\n{code}END\n')

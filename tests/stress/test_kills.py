@@ -11,8 +11,8 @@ SPEC.loader.exec_module(kills)
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_ends_bit_identical(tmp_path):
-  row = kills.stress(tmp_path, kills=2, seed=0, epochs=5.0)
-  assert row['kills'] == 2 and row['steps'] > 60
+  row = kills.stress(tmp_path, kills=1, seed=0, epochs=5.0)
+  assert row['kills'] == 1 and row['steps'] > 60
 
 
 def test_a_difference_would_be_seen(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Where runs are trained: cores that are shared out, processes, and jobs by submitit's local executor."""
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -119,7 +120,10 @@ def test_a_child_waits_until_nobody_trains_in_its_folder(tmp_path):
 def jobs(tmp_path):
   """The launcher for Slurm, with processes of this machine for jobs; jobs import launch, without its monkeypatches."""
   pytest.importorskip('submitit', reason='--launcher=slurm needs submitit')
-  return launch.Slurm(tmp_path / 'jobs', 1, {'timeout_min': 1}, cluster='local')
+  # Submitit ends a local job by SIGINT, which whatever a shell starts in the background ignores, and so would the job.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield launch.Slurm(tmp_path / 'jobs', 1, {'timeout_min': 1}, cluster='local')
+  signal.signal(signal.SIGINT, before)
 
 
 def test_a_job_trains_and_says_how_it_ended(jobs, tmp_path):
@@ -163,5 +167,5 @@ def test_what_a_job_cannot_ask_for_is_one_line(tmp_path):
 
 def test_without_submitit_a_line_names_what_to_install(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'submitit', None)
-  with pytest.raises(BadInput, match=r"needs submitit, which is not installed: pip install '.\[sweep\]'"):
+  with pytest.raises(BadInput, match=r"needs submitit, which is not installed: pip install 'vit_jax\[sweep\]'"):
     launch.Slurm(tmp_path, 1, {})

@@ -1,8 +1,9 @@
-"""CIFAR-10's ten classes, from scratch: 50,000 pictures of 32×32 pixels, no other data, under two hours of two cores.
+"""CIFAR-10's ten classes, from scratch: 50,000 pictures of 32×32 pixels, no other data, under three hours of two cores.
 
     python -m vit_jax.main --config=configs/cifar10.py
 
-As cifar_catdog.py, with more than three times as many parameters and a longer mean of the weights.
+As cifar_catdog.py, with more than three times as many parameters and a longer mean of the weights. It reached
+91.6 % (experiments/cifar10).
 """
 from configs import cifar_catdog
 

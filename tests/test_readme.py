@@ -8,11 +8,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
-STUDIES = [ROOT / 'experiments' / name for name in ('foundation', 'tiny_imagenet', 'transfer')]
+STUDIES = [ROOT / 'experiments' / name for name in ('foundation', 'cifar10', 'tiny_imagenet', 'transfer')]
 
 
 @pytest.mark.parametrize(('page', 'studies'), [(ROOT, STUDIES), *((study, [study]) for study in STUDIES)],
-                         ids=['README', 'foundation', 'tiny_imagenet', 'transfer'])
+                         ids=['README', *(study.name for study in STUDIES)])
 def test_every_number_of_the_table_comes_from_the_results(page, studies):
   printed = subprocess.run([sys.executable, ROOT / 'experiments' / 'table.py', *(s / 'results.csv' for s in studies)],
                            capture_output=True, text=True, check=True).stdout

@@ -43,7 +43,7 @@ def test_numbers_are_those_of_readme():
   rows = [[' '.join(re.sub(r'<[^>]+>', ' ', cell).split()) for cell in cells(row)]
           for row in re.findall(r'<tr>(.*?)</tr>', html, re.DOTALL)]
   table = load(ROOT / 'experiments' / 'table.py').table
-  known = [re.split(r' *\| *', line)[1:-1] for study in ('foundation', 'tiny_imagenet', 'transfer')
+  known = [re.split(r' *\| *', line)[1:-1] for study in ('foundation', 'cifar10', 'tiny_imagenet', 'transfer')
            for line in table(ROOT / 'experiments' / study / 'results.csv')[2:]]
   known = [(seeds, accuracy) for recipe, _, seeds, accuracy, *_ in known if recipe != '`digits`']
   assert sorted((row[3], row[4]) for row in rows[1:]) == sorted(known)

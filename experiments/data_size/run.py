@@ -24,11 +24,11 @@ HERE = pathlib.Path(__file__).parent
 NUM_PICTURES = 10_000
 # How many of them are trained on; the rest is held out, but chooses nothing.
 SIZES = (500, 1500, 5000, 9500)
-# What is trained: recipe, and what differs from it.
+# What is trained: recipe, and the variant in place of its own.
 MODELS = {
-    'ViT, linear patches': ('cifar_catdog_paper', ()),
-    'ViT behind convolutions': ('cifar_catdog', ()),
-    'CNN': ('cifar_catdog', ('--config.model.variant=resnet-small',)),
+    'ViT, linear patches': (cifar_catdog_paper, ''),
+    'ViT behind convolutions': (cifar_catdog, ''),
+    'CNN': (cifar_catdog, 'resnet-small'),
 }
 # Pictures that the ViT behind convolutions is trained on, the same one counted each time.
 BUDGET = 150_000
@@ -37,22 +37,25 @@ SEEDS = (0,)
 
 def cost(name):
   """FLOP of a forward pass over a picture."""
-  recipe, changes = MODELS[name]
-  config = {'cifar_catdog': cifar_catdog, 'cifar_catdog_paper': cifar_catdog_paper}[recipe].get_config()
-  sizes = {key: value for key, value in config.model.to_dict().items() if key != 'variant'}
-  variant = 'resnet-small' if changes else config.model.variant
-  return flops.flops_per_image(variants.build(variant, num_classes=2, **sizes), config.data.image_size)
+  module, variant = MODELS[name]
+  config = module.get_config()
+  sizes = config.model.to_dict()
+  own = sizes.pop('variant')
+  return flops.flops_per_image(variants.build(variant or own, num_classes=2, **sizes), config.data.image_size)
 
 
 def train(name, size, seed, folder):
   """One run, or what is left of it: -> its row."""
-  recipe, changes = MODELS[name]
-  workdir = folder / f'{recipe}{"-cnn" if changes else ""}-{size}-seed{seed}'
+  module, variant = MODELS[name]
+  recipe = module.__name__.rpartition('.')[2]
+  workdir = folder / f'{variant or recipe}-{size}-seed{seed}'
   pictures = BUDGET * cost('ViT behind convolutions') / cost(name)
   epochs = pictures / size
   command = [f'--config=configs/{recipe}.py', f'--config.seed={seed}', f'--config.epochs={epochs:.2f}',
              f'--config.eval_epochs={epochs:.2f}', f'--config.optim.warmup_epochs={epochs / 36:.2f}',
-             f'--config.data.val_fraction={1 - size / NUM_PICTURES:g}', *changes]
+             f'--config.data.val_fraction={1 - size / NUM_PICTURES:g}']
+  if variant:
+    command.append(f'--config.model.variant={variant}')
   subprocess.run([sys.executable, '-m', 'vit_jax.main', *command, f'--workdir={workdir}'], check=True)
   result = json.loads((workdir / 'result.json').read_text())
   return {'model': name, 'pictures': size, 'seed': seed, 'test_accuracy': round(result['test_accuracy'], 4),

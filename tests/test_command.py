@@ -13,7 +13,9 @@ def test_outside_of_a_checkout_recipes_are_the_packages(tmp_path, monkeypatch):
   assert pathlib.Path(installed).is_file()
   for given, meant in [(['--config=configs/digits.py', '--x=3'], [f'--config={installed}', '--x=3']),
                        (['-config', 'configs/digits.py'], ['-config', installed]),
-                       (['--workdir=configs/digits.py'], ['--workdir=configs/digits.py'])]:
+                       (['--workdir=configs/digits.py'], ['--workdir=configs/digits.py']),
+                       # A file of that name.
+                       (['runs/mine', 'config', 'cat.jpg'], ['runs/mine', 'config', 'cat.jpg'])]:
     assert command.find_recipe(given) == meant
   (tmp_path / 'configs').mkdir()
   (tmp_path / 'configs' / 'digits.py').touch()

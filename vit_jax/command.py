@@ -46,15 +46,19 @@ def find_recipe(argv):
   argv = list(argv)
   for i, argument in enumerate(argv):
     flag, equals, name = argument.partition('=')
-    if flag.lstrip('-') == 'config':
-      i, flag, name = (i, flag + equals, name) if equals else (i + 1, '', ''.join(argv[i + 1:i + 2]))
-      installed = RECIPES / pathlib.Path(name).name
-      if not pathlib.Path(name).is_file():
-        if pathlib.Path(name).parent.name != RECIPES.name or not installed.is_file():
-          known = ', '.join(f'{RECIPES.name}/{path.name}' for path in sorted(RECIPES.glob('*.py'))
-                            if path.stem not in ('__init__', 'common'))
-          raise BadInput(f'--config={name} does not exist; there are {known}')
-        argv[i] = f'{flag}{installed}'
+    if flag not in ('-config', '--config'):
+      continue
+    if not equals:  # The recipe is the next argument.
+      i, name = i + 1, ''.join(argv[i + 1:i + 2])
+    path = pathlib.Path(name)
+    if path.is_file():
+      continue
+    installed = RECIPES / path.name
+    if path.parent.name != RECIPES.name or not installed.is_file():
+      known = ', '.join(f'{RECIPES.name}/{recipe.name}' for recipe in sorted(RECIPES.glob('*.py'))
+                        if recipe.stem not in ('__init__', 'common'))
+      raise BadInput(f'--config={name} does not exist; there are {known}')
+    argv[i] = f'{flag}={installed}' if equals else str(installed)
   return argv
 
 

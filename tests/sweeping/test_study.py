@@ -1,5 +1,6 @@
 """The trials of a sweep: each is trained once, whoever takes it, whatever is killed, in SQLite and in PostgreSQL."""
 import collections
+import concurrent.futures
 import os
 import pathlib
 import pwd
@@ -100,6 +101,20 @@ def test_processes_at_once_take_each_trial_once(url, open_study):
   trials = study_lib.trials(open_study(url))
   assert list(trials) == list(range(8))
   assert [trial.value for trial in trials.values()] == list(range(8))
+
+
+def test_two_that_look_at_the_same_moment_take_two_trials(url, open_study, monkeypatch):
+  study_lib.plan(open_study(url), POINTS[:2])
+  check = optuna.storages.RDBStorage.check_trial_is_updatable
+
+  def check_slowly(*args):  # Between reading that a trial waits and writing that it runs.
+    check(*args)
+    time.sleep(.2)
+
+  monkeypatch.setattr(optuna.storages.RDBStorage, 'check_trial_is_updatable', check_slowly)
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    taken = list(pool.map(lambda study: study_lib.take(study, 'me').number, [open_study(url), open_study(url)]))
+  assert sorted(taken) == [0, 1]
 
 
 def take(study, owner='me'):

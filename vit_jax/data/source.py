@@ -107,7 +107,7 @@ def held_out_groups(labels: np.ndarray, groups: np.ndarray, fraction: float) -> 
   chosen = []
   for label in np.unique(labels):
     of_class = np.flatnonzero(labels[firsts] == label)
-    wanted = left = share(sizes[of_class].sum(), fraction)
+    wanted = left = share(int(sizes[of_class].sum()), fraction)
     for i in of_class:
       if sizes[i] <= left:
         chosen.append(names[i])

@@ -47,12 +47,34 @@ def _open_storage(url, tries=4):
   """Optuna's storage of a URL, its tables made where they are not there."""
   # A connection for each question: none idles while a run trains for hours, until the server ends it.
   options = {'poolclass': sqlalchemy.NullPool}
-  for _ in range(tries - 1):
+  for left in reversed(range(tries)):
     try:
-      return optuna.storages.RDBStorage(url, engine_kwargs=options)
+      storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
     except sqlalchemy.exc.DBAPIError:  # Another machine makes the tables at this moment, or nobody can.
+      if not left:
+        raise
       time.sleep(1)
-  return optuna.storages.RDBStorage(url, engine_kwargs=options)
+    else:
+      break
+  if storage.engine.dialect.name == 'sqlite':
+    _one_after_another(storage.engine)
+  return storage
+
+
+def _one_after_another(engine):
+  """Lets each transaction in SQLite have the file for itself from its start.
+
+  Optuna reads that a trial waits and then writes that it runs. Other databases lock the row in between; SQLite has no
+  such lock, and two processes would take one trial. https://docs.sqlalchemy.org/en/21/dialects/sqlite.html
+  """
+  @sqlalchemy.event.listens_for(engine, 'connect')
+  def on_connect(connection, _):
+    connection.isolation_level = None  # sqlite3 starts no transactions of its own
+    connection.execute('PRAGMA busy_timeout = 60000')  # ms to wait for the others
+
+  @sqlalchemy.event.listens_for(engine, 'begin')
+  def on_begin(connection):
+    connection.exec_driver_sql('BEGIN IMMEDIATE')
 
 
 def open_study(url, name, flags, config, pruned_by):

@@ -13,7 +13,7 @@ def get_config():
   config.data.image_size = 32
   config.data.val_fraction = 0.05
   config.model.variant = 'small-conv'
-  config.epochs = 36.0
+  config.epochs = 40.0
   config.optim.name = 'muon'
   config.optim.lr = 3e-3
   config.optim.grad_clip = 0.0

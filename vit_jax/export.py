@@ -67,7 +67,7 @@ def write_folder(out, named, **objects):
       (partial / f'{name}.json').write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def write_program(kind, out, model, flat, description):
+def write_program(kind, out, model, flat, description, temperature):
   """Writes the program, and beside it a JSON file with its classes and how it is run."""
   from flax import traverse_util
   import jax.numpy as jnp
@@ -76,12 +76,13 @@ def write_program(kind, out, model, flat, description):
 
   params = traverse_util.unflatten_dict({name: jnp.asarray(leaf) for name, leaf in flat.items()}, sep='/')
   size = description['preprocessing']['image_size']
-  data = {'stablehlo': program.stablehlo, 'onnx': program.onnx}[kind](model, params, size)
+  data = {'stablehlo': program.stablehlo, 'onnx': program.onnx}[kind](model, params, size, temperature)
   with atomic.replacing(out) as partial:
     partial.write_bytes(data)
   atomic.write(out.with_name(out.name + '.json'), json.dumps({
       'class_names': description['class_names'], 'preprocessing': description['preprocessing'],
       'takes': f'uint8 pictures [N, {size}, {size}, 3]', 'gives': f'float32 probabilities [N, {model.num_classes}]',
+      'temperature': temperature,
       'run': RUN[kind].format(out.name)}, indent=2) + '\n')
 
 
@@ -107,7 +108,7 @@ def main(arguments):
     with atomic.replacing(out) as partial, partial.open('wb') as file:
       np.savez(file, **flat)
   elif kind in RUN:
-    write_program(kind, out, model, flat, description)
+    write_program(kind, out, model, flat, description, (calibrated and calibrated.temperature) or 1.0)
   elif kind == 'timm':
     named, config = outward.to_timm(flat, model, names, size)
     write_folder(out, named, config=config)

@@ -12,25 +12,28 @@ from vit_jax.errors import BadInput
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
-def answer(model, params, image_size):
-  """-> (the function u8[N,S,S,3] -> probabilities f32[N,K], the pictures it takes, N being a symbol)."""
+def answer(model, params, image_size, temperature=1.0):
+  """-> (the function u8[N,S,S,3] -> probabilities f32[N,K], the pictures it takes, N being a symbol).
+
+  Logits are divided by the temperature, which `vit_jax.calibration` fits.
+  """
   def probabilities(images):
     logits = model.apply({'params': params}, augment.normalize(images), train=False)
-    return jax.nn.softmax(logits.astype(jnp.float32))
+    return jax.nn.softmax(logits.astype(jnp.float32) / temperature)
   count, = export.symbolic_shape('n')
   return probabilities, jax.ShapeDtypeStruct((count, image_size, image_size, 3), jnp.uint8)
 
 
-def stablehlo(model, params, image_size):
+def stablehlo(model, params, image_size, temperature=1.0):
   """-> bytes of a program u8[N,S,S,3] -> probabilities f32[N,K], for every N, as `jax.export` writes it.
 
   It needs jax and nothing of this package: `jax.export.deserialize(data).call(images)`.
   """
-  function, images = answer(model, params, image_size)
+  function, images = answer(model, params, image_size, temperature)
   return bytes(export.export(jax.jit(function), platforms=PLATFORMS)(images).serialize())
 
 
-def onnx(model, params, image_size):
+def onnx(model, params, image_size, temperature=1.0):
   """-> bytes of the same program for ONNX, its input called 'pictures' and its output 'probabilities'.
 
   Raises BadInput where jax2onnx is not installed, or cannot convert the model.
@@ -39,7 +42,7 @@ def onnx(model, params, image_size):
     import jax2onnx
   except ImportError:
     raise BadInput("ONNX needs jax2onnx: pip install 'vit_jax[onnx]'") from None
-  function, images = answer(model, params, image_size)
+  function, images = answer(model, params, image_size, temperature)
   logging.getLogger('onnx_ir').setLevel(logging.ERROR)  # It warns of types that it then infers.
   try:
     found = jax2onnx.to_onnx(function, [images], input_names=['pictures'], output_names=['probabilities'])

@@ -70,6 +70,8 @@ VARIANTS = {
                           stem_channels=(32, 64)),
     # Not a ViT but what it is measured against, of about the cost of small-conv behind the same stem.
     'resnet-small': dict(stage_features=(64, 128, 256), num_units=1, stem_channels=(32,)),
+    # A teacher for pictures of 64×64: 17 M parameters.
+    'resnet-large': dict(stage_features=(128, 256, 512), num_units=3, stem_channels=(64,)),
 }
 
 

@@ -2,6 +2,7 @@
 import functools
 import logging as python_logging
 import os
+import sys
 import warnings
 
 from absl import logging
@@ -28,9 +29,18 @@ def silence():
 
 @functools.cache
 def import_tensorflow():
-  """TensorFlow, which takes seconds to import and is needed for tf.data alone; it gets no accelerator to occupy."""
-  import tensorflow as tf
+  """TensorFlow, which takes seconds to import and is needed for tf.data alone; it gets no accelerator to occupy.
 
+  Two fifths of these seconds would be Keras's, which it loads before anybody asks for it; `tf.keras` does so later.
+  """
+  hidden = 'keras' not in sys.modules
+  if hidden:
+    sys.modules['keras'] = None
+  try:
+    import tensorflow as tf
+  finally:
+    if hidden:
+      sys.modules.pop('keras', None)  # Another thread may have been as quick.
   for kind in ('GPU', 'TPU'):
     try:
       tf.config.set_visible_devices([], kind)

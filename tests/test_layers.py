@@ -30,8 +30,8 @@ LAYERS = [
      'data.tiny_imagenet', 'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'cpu',
      'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness', 'reporting.charts', 'reporting.chance'],
     ['models.stem', 'models.tokens', 'trivial', 'quiet', 'progress', 'digests', 'sweeping.launch', 'sweeping.child'],
-    ['energy', 'machine', 'atomic', 'paths', 'models.dense', 'models.gelu', 'processes', 'showing.guard',
-     'benchmarks.setting'],
+    ['energy', 'machine', 'atomic', 'paths', 'models.dense', 'models.depthwise', 'models.gelu', 'processes',
+     'showing.guard', 'benchmarks.setting'],
     ['errors', 'types'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

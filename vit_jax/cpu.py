@@ -16,7 +16,7 @@ from vit_jax.errors import one_line
 # the kernel, and each step would fault its pages in anew.
 _MALLOPT = {
     'M_MMAP_MAX': (-4, 0),  # never a private mapping for a large block: it is unmapped when freed
-    'M_TRIM_THRESHOLD': (-1, 2**31 - 1),  # never give the top of the heap back
+    'M_TRIM_THRESHOLD': (-1, -1),  # never give the top of the heap back; any number would be 2 GiB at most
     'M_TOP_PAD': (-2, 256 * 2**20),  # grow the heap by 256 MiB at a time
     'M_ARENA_MAX': (-8, 1),  # one heap for all threads, so that what one frees another reuses
 }

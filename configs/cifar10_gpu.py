@@ -8,7 +8,7 @@ from configs import cifar10
 
 
 def get_config():
-  """The recipe for two cores with a model six times as large, and everything that keeps it from over-fitting."""
+  """The recipe for two cores with a model seven times as large, and everything that keeps it from over-fitting."""
   config = cifar10.get_config()
   config.model.hidden_size = 384
   config.model.num_layers = 6

@@ -47,34 +47,32 @@ def _open_storage(url, tries=4):
   """Optuna's storage of a URL, its tables made where they are not there."""
   # A connection for each question: none idles while a run trains for hours, until the server ends it.
   options = {'poolclass': sqlalchemy.NullPool}
-  for left in reversed(range(tries)):
+  for _ in range(tries - 1):
     try:
-      storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+      return optuna.storages.RDBStorage(url, engine_kwargs=options)
     except sqlalchemy.exc.DBAPIError:  # Another machine makes the tables at this moment, or nobody can.
-      if not left:
-        raise
       time.sleep(1)
-    else:
-      break
-  if storage.engine.dialect.name == 'sqlite':
-    _one_after_another(storage.engine)
-  return storage
+  return optuna.storages.RDBStorage(url, engine_kwargs=options)
 
 
-def _one_after_another(engine):
-  """Lets each transaction in SQLite have the file for itself from its start.
+def _one_after_another(storage):
+  """Lets each transaction in SQLite have the file for itself from its start; -> the same storage.
 
   Optuna reads that a trial waits and then writes that it runs. Other databases lock the row in between; SQLite has no
   such lock, and two processes would take one trial. https://docs.sqlalchemy.org/en/21/dialects/sqlite.html
   """
-  @sqlalchemy.event.listens_for(engine, 'connect')
+  if storage.engine.dialect.name != 'sqlite':
+    return storage
+
+  @sqlalchemy.event.listens_for(storage.engine, 'connect')
   def on_connect(connection, _):
     connection.isolation_level = None  # sqlite3 starts no transactions of its own
     connection.execute('PRAGMA busy_timeout = 60000')  # ms to wait for the others
 
-  @sqlalchemy.event.listens_for(engine, 'begin')
+  @sqlalchemy.event.listens_for(storage.engine, 'begin')
   def on_begin(connection):
     connection.exec_driver_sql('BEGIN IMMEDIATE')
+  return storage
 
 
 def open_study(url, name, flags, config, pruned_by):
@@ -88,8 +86,8 @@ def open_study(url, name, flags, config, pruned_by):
     url = url.replace('postgresql://', 'postgresql+psycopg://', 1)
   with usable(url):
     try:
-      study = optuna.create_study(storage=_open_storage(url), study_name=name, direction='maximize',
-                                  load_if_exists=True, pruner=PRUNERS[pruned_by]())
+      study = optuna.create_study(storage=_one_after_another(_open_storage(url)), study_name=name,
+                                  direction='maximize', load_if_exists=True, pruner=PRUNERS[pruned_by]())
     except RuntimeError as error:  # Made by another version of Optuna.
       raise BadInput(f'--storage cannot be used: {one_line(error)}') from None
     if 'flags' not in study.user_attrs and not study.get_trials(deepcopy=False):

@@ -282,6 +282,15 @@ def test_all_damaged_is_an_error_and_nothing_is_moved(tmp_path):
   assert not (tmp_path / 'damaged').exists()
 
 
+def test_a_state_of_another_optimizer_is_no_damage(tmp_path):
+  save_all(tmp_path, [3, 7])
+  state = make_state(0)
+  like = State(state.step, {**state.weights, 'another': jnp.zeros(3)})
+  with manager_of(tmp_path) as manager, pytest.raises(BadInput, match=r'checkpoint 7 in .* is whole, but the optim'):
+    checkpoint.restore_latest(manager, like)
+  assert not (tmp_path / 'damaged').exists()
+
+
 def test_digest_of_a_known_tree():
   expected = hashlib.sha256()
   for name, array in (("['a']", np.arange(3, dtype=np.int32)), ("['b']['c']", np.ones((2, 1), np.float32))):

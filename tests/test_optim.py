@@ -3,11 +3,13 @@ import functools
 
 from flax import traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from optax import contrib
 import pytest
 
+from vit_jax import muon
 from vit_jax import optim
 from vit_jax.errors import BadInput
 from vit_jax.models import variants
@@ -109,20 +111,22 @@ def as_matrix(name, leaf):
   return np.reshape(leaf, (inputs, -1))
 
 
-def test_muon_orthogonalises_the_matrices_of_the_blocks():
+@pytest.mark.parametrize('dtype, atol', [('float32', 1e-4), ('bfloat16', 0.05)])
+def test_muon_orthogonalises_the_matrices_of_the_blocks(dtype, atol):
   params, gradients = tree(0), flat(tree(1))
   for name in MATRICES:  # Singular values far apart, but none too weak for five iterations.
     u, _, vt = np.linalg.svd(as_matrix(name, gradients[name]), full_matrices=False)
     gradients[name] = (u * np.geomspace(1, 20, u.shape[1]) @ vt).reshape(gradients[name].shape)
   updates = first_update(params, traverse_util.unflatten_dict(gradients, sep='/'), name='muon',
-                         weight_decay=0.0)
+                         weight_decay=0.0, dtype=jnp.dtype(dtype))
   for name in MATRICES:
+    assert updates[name].dtype == np.float32
     u, _, vt = np.linalg.svd(as_matrix(name, gradients[name]), full_matrices=False)
     scale = -0.05 * np.sqrt(max(1, vt.shape[1] / u.shape[0]))
     # Newton-Schulz is loose: it brings each singular value somewhere between 0.5 and 1.5.
     values = u.T @ as_matrix(name, updates[name]) @ vt.T / scale
     assert np.all(np.abs(values - np.eye(len(values))) < 0.5), name
-    np.testing.assert_allclose(as_matrix(name, updates[name]) / scale, u @ values @ vt, atol=1e-4)
+    np.testing.assert_allclose(as_matrix(name, updates[name]) / scale, u @ values @ vt, atol=atol)
 
 
 def test_muon_in_stacks_equals_muon_matrix_by_matrix():
@@ -146,7 +150,7 @@ def test_muon_in_stacks_equals_muon_matrix_by_matrix():
 
 def test_a_convolution_is_a_matrix_to_muon():
   params = variants.abstract_params(variants.build('resnet-small', num_classes=10), 32)
-  matrices = {'/'.join(path): shape for path, shape in optim.muon_matrices(params).items()}
+  matrices = {'/'.join(path): shape for path, shape in muon.matrices(params).items()}
   assert matrices == {
       f'stage{i}_unit0/{name}/kernel': shape for i, (c, f) in enumerate([(32, 64), (64, 128), (128, 256)])
       for name, shape in [('conv_0', (9 * c, f)), ('conv_1', (9 * f, f)), ('shortcut', (c, f))]}
@@ -154,9 +158,9 @@ def test_a_convolution_is_a_matrix_to_muon():
 
 def test_muon_leaves_the_rest_to_adamw():
   params, gradients = tree(0), tree(1)
-  muon, adamw = (first_update(params, gradients, name=name) for name in ('muon', 'adamw'))
+  mixed, adamw = (first_update(params, gradients, name=name) for name in ('muon', 'adamw'))
   for name in flat(params):
-    same = np.allclose(muon[name], adamw[name], rtol=1e-6, atol=0)
+    same = np.allclose(mixed[name], adamw[name], rtol=1e-6, atol=0)
     assert same == (name not in MATRICES), name
 
 

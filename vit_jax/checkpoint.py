@@ -22,6 +22,10 @@ _policies = ocp.checkpoint_managers
 NEWER = ('bad_loss', 'usual_loss')
 
 
+class OtherParts(BadInput):
+  """A checkpoint that is whole, of a training whose optimizer keeps other numbers."""
+
+
 def digest(tree):
   """The SHA-256 of a tree of arrays, as hex: names, dtypes, shapes and bytes, in the order of the names."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))
@@ -160,11 +164,13 @@ def newest(manager):
 def newest_whole(manager, read_step, before=math.inf):
   """What `read_step` gives for the newest step that it can read: -> (step, that), (None, None) for none.
 
-  Damaged ones are left out with a warning.
+  Damaged ones are left out with a warning. Raises OtherParts where one is whole, and not of such a training.
   """
   for step in sorted((step for step in manager.all_steps() if step < before), reverse=True):
     try:
       return step, read_step(step)
+    except OtherParts:
+      raise
     except Exception as error:  # Whatever a half-written file makes Orbax and TensorStore raise.
       logging.warning('checkpoint %d is damaged and left out: %s', step,
                       error if isinstance(error, BadInput) else one_line(error))
@@ -172,17 +178,26 @@ def newest_whole(manager, read_step, before=math.inf):
 
 
 def restore(manager, step, like):
-  """The state of one step, shaped and sharded like `like`; raises BadInput where its digest does not hold."""
+  """The state of one step, shaped and sharded like `like`.
+
+  Raises BadInput where its digest does not hold, and OtherParts where it is no such state.
+  """
   shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, serialization.to_state_dict(like))
   try:
     state = read(manager, step, shapes)
   except BadInput:
     raise
-  except Exception:  # What Orbax raises where the checkpoint has other parts.
+  except Exception as error:  # What Orbax raises where the checkpoint has other parts.
     newer = {name: shapes.pop(name) for name in NEWER if name in shapes}
-    if not newer:
-      raise
-    state = read(manager, step, shapes)
+    try:
+      state = read(manager, step, shapes)
+    except Exception:
+      if not has_digests(manager, step):  # Nothing says that its files are what was saved.
+        raise
+      raise OtherParts(
+          f'checkpoint {step} in {manager.directory} is whole, but the optimizer of this vit_jax keeps other numbers '
+          'than the one that saved it; go on with that version (environment.json names its commit), or train anew with '
+          'another --workdir. Its weights can still be read, by --config.init and all other commands') from error
     state |= {name: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding) for name, leaf in newer.items()}
   return serialization.from_state_dict(like, state)
 

@@ -208,6 +208,6 @@ def prepare(config, cache_dir, description=None):
       variants.abstract_params(model, config.data.image_size), name=config.optim.name, peak_lr=config.optim.lr,
       muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay,
       warmup_steps=steps(config.optim.warmup_epochs), total_steps=total_steps, grad_clip=config.optim.grad_clip,
-      layer_decay=config.optim.layer_decay)
+      layer_decay=config.optim.layer_decay, dtype=model.dtype)
   return Job(config, data, model, mesh, tx, rate, total_steps, max(steps(config.eval_epochs), 1), weights,
              chosen)

@@ -1,12 +1,10 @@
 """The learning-rate schedule, the decay mask and the optax chain."""
-import math
-
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import optax
-from optax import contrib
 
+from vit_jax import muon
 from vit_jax.errors import BadInput
 from vit_jax.errors import choose
 from vit_jax.models import vit
@@ -24,58 +22,6 @@ def decay_mask(params):
 def warmup_cosine(peak, *, warmup_steps, total_steps):
   """step -> learning rate: linear from 0 to `peak` over `warmup_steps`, then a half cosine down to 0."""
   return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
-
-
-def muon_matrices(params):
-  """The shape of the matrix that Muon sees in each parameter, by path: {('Transformer', …): (inputs, outputs)}.
-
-  The matrices are the kernels inside the encoder blocks, or inside a ResNet's units; AdamW takes all else.
-  Attention keeps its heads in an axis of their own ([D,heads,D_h], and [heads,D_h,D] on the way out); they count as
-  one D×D matrix. A convolution f32[k,k,C,F] counts as a matrix of k·k·C inputs.
-  """
-  matrices = {}
-  for path, leaf in traverse_util.flatten_dict(params).items():
-    if any(name.startswith(('encoderblock', 'stage')) for name in path) and path[-1] == 'kernel':
-      several = path[-2] == 'out' or leaf.ndim == 4  # axes of inputs
-      inputs = math.prod(leaf.shape[:-1]) if several else leaf.shape[0]
-      matrices[path] = (inputs, math.prod(leaf.shape) // inputs)
-  return matrices
-
-
-def in_stacks(tx):
-  """Runs a transformation on the blocks' matrices in stacks of one shape, {'128×256': f32[n,128,256], …}.
-
-  The same numbers as matrix by matrix, but one large product in place of n small ones, and a program that
-  does not grow with the depth of the model.
-  """
-  def stack(tree):
-    stacks = {}
-    for path, (inputs, outputs) in sorted(muon_matrices(tree).items()):
-      leaf = traverse_util.flatten_dict(tree)[path]
-      stacks.setdefault(f'{inputs}×{outputs}', []).append(leaf.reshape(inputs, outputs))
-    return {shape: jnp.stack(matrices) for shape, matrices in stacks.items()}
-
-  def unstack(stacks, like):
-    flat = traverse_util.flatten_dict(like)
-    matrices = {shape: iter(stack) for shape, stack in stacks.items()}
-    for path, (inputs, outputs) in sorted(muon_matrices(like).items()):
-      flat[path] = next(matrices[f'{inputs}×{outputs}']).reshape(flat[path].shape)
-    return traverse_util.unflatten_dict(flat)
-
-  def update(gradients, state, params):
-    updates, state = tx.update(stack(gradients), state, stack(params))
-    return unstack(updates, gradients), state
-
-  return optax.GradientTransformation(lambda params: tx.init(stack(params)), update)
-
-
-def muon(params, learning_rate, weight_decay, adamw):
-  """Muon (Jordan et al. 2024) for the matrices of the blocks, `adamw` for all other parameters."""
-  matrices = muon_matrices(params)
-  labels = traverse_util.path_aware_map(lambda path, _: 'muon' if path in matrices else 'adamw', params)
-  of_a_stack = lambda stacks: jax.tree.map(lambda _: contrib.MuonDimensionNumbers(1, 2), stacks)
-  stacked = contrib.muon(learning_rate, weight_decay=weight_decay, muon_weight_dimension_numbers=of_a_stack)
-  return optax.partition({'muon': in_stacks(stacked), 'adamw': adamw}, labels)
 
 
 def layer_rates(params, decay):
@@ -100,13 +46,13 @@ def layer_rates(params, decay):
 
 
 def make_optimizer(params, *, name, peak_lr, muon_lr, weight_decay, warmup_steps, total_steps, grad_clip,
-                   layer_decay=1.0):
+                   layer_decay=1.0, dtype=jnp.float32):
   """AdamW, Muon beside AdamW, or SGD, with warm-up and cosine -> (optax transformation, step -> its or AdamW's rate).
 
   Weight decay is multiplied by the learning rate, as in AdamW's usual implementations. SGD has a momentum of 0.9
   (paper, appendix B.1.1), and weight decay is part of its gradient, as in torch. `grad_clip` bounds the global norm of
-  the gradient (0: unbounded); `layer_decay` see `layer_rates`. Raises BadInput for an unknown name or impossible
-  numbers.
+  the gradient (0: unbounded); `layer_decay` see `layer_rates`; `dtype` is that of Muon's products of matrices. Raises
+  BadInput for an unknown name or impossible numbers.
   """
   choose(name, ('adamw', 'muon', 'sgd'), 'optim.name')
   for key, value in dict(lr=peak_lr, muon_lr=muon_lr, weight_decay=weight_decay, grad_clip=grad_clip).items():
@@ -121,7 +67,7 @@ def make_optimizer(params, *, name, peak_lr, muon_lr, weight_decay, warmup_steps
   rate = schedule(peak_lr)
   tx = optax.adamw(rate, weight_decay=weight_decay, mask=decay_mask)
   if name == 'muon':
-    tx = muon(params, schedule(muon_lr), weight_decay, tx)
+    tx = muon.beside(tx, params, schedule(muon_lr), weight_decay, dtype)
   elif name == 'sgd':
     tx = optax.chain(optax.add_decayed_weights(weight_decay, decay_mask), optax.sgd(rate, momentum=0.9))
   clip = optax.clip_by_global_norm(grad_clip) if grad_clip else optax.identity()

@@ -1,0 +1,69 @@
+"""Would gradient checkpointing let larger models train in the same memory, beside batches cut into parts?
+
+    python experiments/benchmark/checkpointing.py
+
+Compiles the train step of published models for a batch of 32 pictures as it is, cut into 32 parts
+(`--config.accum_steps=32`), and with the activations of each block computed twice in place of kept. Asks each what
+memory it needs, runs nothing, and writes checkpointing.csv beside this script.
+"""
+import csv
+import pathlib
+
+from flax import linen as nn
+import numpy as np
+
+from configs import common
+from vit_jax import forecast
+from vit_jax import job as job_lib
+from vit_jax import optim
+from vit_jax import sharding
+from vit_jax.data import source
+from vit_jax.models import variants
+from vit_jax.models import vit
+
+SIZE, CLASSES, BATCH = 224, 1000, 32
+Block = vit.EncoderBlock
+
+
+class Twice(Block):
+  """A block whose activations are forgotten, and computed once more for the gradient."""
+
+  @nn.compact
+  def __call__(self, tokens, *, train):
+    fields = {name: getattr(self, name) for name in ('num_heads', 'mlp_dim', 'dtype')}
+    run = nn.remat(lambda _, tokens: Block(**fields, name='block')(tokens, train=train))
+    return run(self, tokens)
+
+
+def compiled(variant, parts):
+  """The step of a model, for a batch in so many parts."""
+  config = common.get_config()
+  config.batch_size, config.accum_steps, config.data.image_size = BATCH, parts, SIZE
+  one = source.Source.whole(np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros(1, np.int32))
+  data = source.DataSet('nothing', tuple(map(str, range(CLASSES))), one, one, one)
+  model = variants.build(variant, num_classes=CLASSES, image_size=SIZE, dtype=np.dtype('bfloat16'))
+  tx, rate = optim.make_optimizer(
+      variants.abstract_params(model, SIZE), name='adamw', peak_lr=1e-3, muon_lr=0.0, weight_decay=.05, warmup_steps=1,
+      total_steps=10, grad_clip=1.0)
+  job = job_lib.Job(config, data, model, sharding.make_mesh(), tx, rate, total_steps=10, eval_every=10)
+  return job.compiled_train_step(job.abstract_state(), SIZE)
+
+
+def main():
+  """Measures each model in each way."""
+  rows = []
+  for variant in ('ViT-S_16', 'ViT-B_16', 'ViT-L_16'):
+    for way, block, parts in (('as it is', Block, 1), ('in 32 parts', Block, 32), ('checkpointed', Twice, 1),
+                              ('both', Twice, 32)):
+      vit.EncoderBlock = block
+      step = compiled(variant, parts)
+      rows.append({'model': variant, 'way': way, 'gib': round(forecast.memory_of(step) / 2**30, 2)})
+      print(rows[-1], flush=True)
+  with (pathlib.Path(__file__).parent / 'checkpointing.csv').open('w', newline='', encoding='utf-8') as file:
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+if __name__ == '__main__':
+  main()

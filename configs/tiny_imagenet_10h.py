@@ -2,7 +2,7 @@
 
     python -m vit_jax.main --config=configs/tiny_imagenet_10h.py
 
-As tiny_imagenet_2h.py, with wider tokens, nearly three times the epochs and stronger augmentation. Not run to its end yet.
+As tiny_imagenet_2h.py, with wider tokens, 40 epochs and stronger augmentation. Not run to its end yet.
 """
 from configs import tiny_imagenet_2h
 

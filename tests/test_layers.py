@@ -33,7 +33,7 @@ LAYERS = [
      'sweeping.child'],
     ['energy', 'machine', 'atomic', 'paths', 'models.dense', 'models.depthwise', 'models.gelu', 'processes',
      'showing.guard', 'benchmarks.setting'],
-    ['errors', 'types'],
+    ['errors', 'types', 'models.shifts'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 

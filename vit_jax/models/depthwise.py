@@ -5,21 +5,20 @@ import operator
 import jax
 import jax.numpy as jnp
 
+from vit_jax.models import shifts
+
 
 def _padded(x: jax.Array) -> jax.Array:
   return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
-def _shifts(padded: jax.Array) -> list[list[jax.Array]]:
-  """The nine views of a padded grid that lie under the kernel's cells, f32[B,h,w,D], by row and column."""
-  h, w = padded.shape[1] - 2, padded.shape[2] - 2
-  return [[padded[:, y:y + h, x:x + w].astype(jnp.float32) for x in range(3)] for y in range(3)]
+def _shifts(padded: jax.Array) -> list[jax.Array]:
+  return [part.astype(jnp.float32) for part in shifts.shifts(padded, 3)]
 
 
 def _convolved(padded: jax.Array, kernel: jax.Array) -> jax.Array:
   # Nine shifted products: faster than a grouped convolution on a CPU.
-  products = (part * cell for parts, cells in zip(_shifts(padded), kernel, strict=True)
-              for part, cell in zip(parts, cells, strict=True))
+  products = (part * cell for part, cell in zip(_shifts(padded), kernel.reshape(9, -1), strict=True))
   return functools.reduce(operator.add, products).astype(padded.dtype)
 
 
@@ -42,8 +41,8 @@ def _backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[j
   # The barrier keeps the padding out of the loop that follows.
   of_x = _convolved(jax.lax.optimization_barrier(_padded(gradient)), kernel[::-1, ::-1])
   gradient = gradient.astype(jnp.float32)
-  of_kernel = [[(part * gradient).sum((0, 1, 2)) for part in parts] for parts in _shifts(_padded(x))]
-  return of_x, jnp.array(of_kernel).astype(kernel.dtype)
+  of_kernel = [(part * gradient).sum((0, 1, 2)) for part in _shifts(_padded(x))]
+  return of_x, jnp.stack(of_kernel).reshape(kernel.shape).astype(kernel.dtype)
 
 
 depthwise.defvjp(_forward, _backward)

@@ -7,6 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vit_jax.models import shifts
 from vit_jax.models import stem
 
 
@@ -20,11 +21,11 @@ class Conv3x3(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    _, h, w, c = x.shape
+    c = x.shape[-1]
     kernel = self.param('kernel', nn.initializers.he_normal(), (3, 3, c, self.features)).astype(self.dtype)
     x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    products = (x[:, dy:dy + h, dx:dx + w] @ kernel[dy, dx] for dy in range(3) for dx in range(3))
-    return functools.reduce(operator.add, products)
+    parts = zip(shifts.shifts(x, 3), kernel.reshape(9, c, self.features), strict=True)
+    return functools.reduce(operator.add, (part @ cell for part, cell in parts))
 
 
 class BasicUnit(nn.Module):

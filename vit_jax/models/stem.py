@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from vit_jax.errors import BadInput
 from vit_jax.models import dense
+from vit_jax.models import shifts
 
 
 def patchify(images: jax.Array, patch_size: int) -> jax.Array:
@@ -38,11 +39,7 @@ def shifted_patches(x: jax.Array, kernel_size: int, stride: int) -> jax.Array:
   for size, n in zip(sides, out, strict=True):
     pad = max((n - 1) * stride + kernel_size - size, 0)
     pads.append((pad // 2, pad - pad // 2))
-  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  last = [(n - 1) * stride + 1 for n in out]
-  shifts = [x[:, dy:dy + last[0]:stride, dx:dx + last[1]:stride]
-            for dy in range(kernel_size) for dx in range(kernel_size)]
-  return jnp.concatenate(shifts, axis=-1)
+  return jnp.concatenate(shifts.shifts(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel_size, stride), axis=-1)
 
 
 class PatchEmbedding(nn.Module):

@@ -2,7 +2,8 @@
 
     python -m vit_jax.main --config=configs/cifar_catdog_2h.py
 
-As cifar_catdog.py, with the model of cifar10.py, 100 epochs and stronger augmentation. Not run to its end yet.
+As cifar_catdog.py, with the model of cifar10.py, 100 epochs and stronger augmentation. It reached 87.9 %
+(experiments/foundation).
 """
 from configs import cifar10
 

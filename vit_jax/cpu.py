@@ -77,11 +77,17 @@ def activation_dtype(name):
 def compile_fast(jitted, *args):
   """Compiles a `jax.jit`-ed function for these arguments, through oneDNN where this CPU's jax can.
 
-  Returns the compiled function, which takes arguments of the same shapes. A function that oneDNN's rewriter
-  cannot digest is compiled without it, with a warning in the log.
+  Returns the compiled function, which takes arguments of the same shapes.
+  """
+  return compile_lowered(jitted.lower(*args))
+
+
+def compile_lowered(lowered):
+  """What `compile_fast` does with a function that is traced already; another thread can go on in Python meanwhile.
+
+  A function that oneDNN's rewriter cannot digest is compiled without it, with a warning in the log.
   """
   import jax
-  lowered = jitted.lower(*args)
   if jax.default_backend() != 'cpu' or not has_onednn():
     return lowered.compile()
   try:

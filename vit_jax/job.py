@@ -126,10 +126,14 @@ class Job:
 
   def compiled_train_step(self, state, size):
     """The train step on pictures of `size` pixels a side, compiled for this state and the batches of the config."""
+    return cpu.compile_lowered(self.lowered_train_step(state, size))
+
+  def lowered_train_step(self, state, size):
+    """The same, traced only: jax.stages.Lowered. Of the state, shapes and shardings count."""
     whole, split, where = sharding.replicated(self.mesh), sharding.split(self.mesh), sharding.of(state)
     jitted = jax.jit(self.step(size).train, donate_argnums=0, in_shardings=(where, split, whole),
                      out_shardings=(where, whole))
-    return cpu.compile_fast(jitted, state, self.abstract_batch(self.config.batch_size), jax.random.key(0))
+    return jitted.lower(state, self.abstract_batch(self.config.batch_size), jax.random.key(0))
 
   def abstract_batch(self, batch_size):
     """The shapes and dtypes of a training batch."""

@@ -1,8 +1,8 @@
 """Training: read → step → metrics → checkpoint, and at the end the test. The step itself is in `step.py`."""
+from concurrent import futures
 import contextlib
 import dataclasses
 import math
-import threading
 import time
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from vit_jax import answerer
 from vit_jax import checkpoint
+from vit_jax import cpu
 from vit_jax import energy
 from vit_jax import interrupt
 from vit_jax import job as job_lib
@@ -81,11 +82,14 @@ def train_in(folder, job, started, *, recipe, country, deadline):
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
     print(overview.describe(job, recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
-    # tf.data is needed after that; its import takes as many seconds, on another core.
-    threading.Thread(target=quiet.import_tensorflow, daemon=True).start()
-    state = state or job.initial_state()
+    with futures.ThreadPoolExecutor(1) as pool:
+      traced = job.lowered_train_step(job.abstract_state(), job.size_at(start_step))
+      compiling = pool.submit(cpu.compile_lowered, traced)
+      # Compiling needs no Python, so that this takes no time of its own.
+      state = state or job.initial_state()
+      quiet.import_tensorflow()  # For tf.data.
     clock = Clock(folder.rewind_metrics(start_step), started, meter)
-    state, last_line = loop(job, folder, manager, state, start_step, clock, deadline)
+    state, last_line = loop(job, folder, manager, compiling.result(), state, start_step, clock, deadline)
     answerer.calibrate(job, state.ema, folder)  # For vit_jax.predict.
     return finish(job, state, clock, last_line, country)
 
@@ -109,14 +113,13 @@ class Clock:
     return {name: self.before.get(name, 0.0) + value for name, value in now.items()}
 
 
-def loop(job, folder, manager, state, start_step, clock, deadline):
-  """The steps from `start_step` to the end: -> the last state and line of metrics.
+def loop(job, folder, manager, train_step, state, start_step, clock, deadline):
+  """The steps from `start_step` to the end, the next one by `train_step`: -> the last state and line of metrics.
 
   Raises interrupt.Stopped as `train` says.
   """
   config = job.config
   size = job.size_at(start_step)
-  train_step = job.compiled_train_step(state, size)
   key = jax.random.key(config.seed)
   batches = pipeline.train_batches(job.data.train, batch_size=config.batch_size, seed=config.seed,
                                    start_step=start_step, share=processes.share())

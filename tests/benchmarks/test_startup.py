@@ -9,8 +9,8 @@ from vit_jax import config as config_lib
 from vit_jax.benchmarks import startup
 from vit_jax.errors import BadInput
 
-PARTS = {'train': ['Python', 'flags', 'imports', 'data, model', 'run folder', 'first weights', 'compile', 'first batch',
-                   'first step'],
+PARTS = {'train': ['Python', 'flags', 'imports', 'data, model', 'run folder', 'trace the step', 'first weights',
+                   'TensorFlow, compile', 'first batch', 'first step'],
          'predict': ['Python', 'flags', 'imports', 'weights', 'picture', 'compile, answer', 'end']}
 TRACE = '''import time: self [us] | cumulative | imported package
 import time:     50000 |      50000 |   json.decoder

@@ -46,23 +46,22 @@ def watch_training():
   from vit_jax import job as job_lib
   from vit_jax import train
 
-  del train  # The command imports it as well.
   mark('imports')
   around(job_lib, 'prepare', after='data, model')
-  around(job_lib.Job, 'initial_state', before='run folder', after='first weights')
-  compiled = job_lib.Job.compiled_train_step
+  around(job_lib.Job, 'lowered_train_step', before='run folder', after='trace the step')
+  around(job_lib.Job, 'initial_state', after='first weights')
+  loop = train.loop
 
-  def compiled_train_step(*args):
-    step = compiled(*args)
-    mark('compile')
+  def loop_once(job, folder, manager, train_step, *rest):
+    mark('TensorFlow, compile')
 
     def first(*args):
       mark('first batch')
-      jax.block_until_ready(step(*args))
+      jax.block_until_ready(train_step(*args))
       mark('first step')
       leave()
-    return first
-  job_lib.Job.compiled_train_step = compiled_train_step
+    return loop(job, folder, manager, first, *rest)
+  train.loop = loop_once
 
 
 def watch_predicting():

@@ -291,6 +291,22 @@ def test_a_state_of_another_optimizer_is_no_damage(tmp_path):
   assert not (tmp_path / 'damaged').exists()
 
 
+class Trained(struct.PyTreeNode):
+  ema: dict
+  opt_state: dict
+
+
+@pytest.mark.parametrize('kept', [{'momentum': jnp.zeros(3)}, {'momentum': jnp.zeros(3), 'another': jnp.zeros(2)}])
+def test_the_mean_of_the_weights_is_read_whatever_optimizer_there_was(tmp_path, kept):
+  ema = {'block': {'kernel': jnp.arange(6.0).reshape(2, 3)}}
+  with manager_of(tmp_path) as manager:
+    checkpoint.save(manager, 7, Trained(ema, {'momentum': jnp.ones(3)}))
+    manager.wait_until_finished()
+    step, found = checkpoint.newest_ema(manager, Trained(jax.tree.map(jnp.zeros_like, ema), kept))
+    assert step == 7
+    assert_same(found, ema)
+
+
 def test_digest_of_a_known_tree():
   expected = hashlib.sha256()
   for name, array in (("['a']", np.arange(3, dtype=np.int32)), ("['b']['c']", np.ones((2, 1), np.float32))):

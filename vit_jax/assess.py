@@ -29,13 +29,13 @@ def assess(workdir, *, cache_dir):
   folder = run.RunFolder(workdir)
   job = job_lib.of_run(folder, cache_dir)
   with contextlib.closing(folder.checkpoints()) as manager:
-    step, state = checkpoint.newest_state(manager, job.abstract_state())
-  if state is None:
+    step, ema = checkpoint.newest_ema(manager, job.abstract_state())
+  if step is None:
     raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
   found = {'step': step, 'total_steps': job.total_steps, 'class_names': list(job.data.class_names)}
-  sure = calibration.read(folder.path / calibration.NAME, checkpoint.digest(state.ema))
-  sure = sure or answerer_lib.calibrate(job, state.ema, folder)
-  found |= judge(answerer_lib.Answerer(job, state.ema), job.data, folder, sure.temperature or 1.0)
+  sure = calibration.read(folder.path / calibration.NAME, checkpoint.digest(ema))
+  sure = sure or answerer_lib.calibrate(job, ema, folder)
+  found |= judge(answerer_lib.Answerer(job, ema), job.data, folder, sure.divisor)
   folder.write_json('evaluation.json', found)
   return found
 

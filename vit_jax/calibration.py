@@ -33,6 +33,11 @@ class Calibration:
   features: np.ndarray | None = None  # f16[M,H] of training pictures, those that the head reads, each of length one
   positions: np.ndarray | None = None  # i32[M], which pictures of the training part these are
 
+  @property
+  def divisor(self):
+    """What logits are divided by before they become probabilities: the temperature, 1 where none was fitted."""
+    return self.temperature or 1.0
+
   def distances(self, features):
     """How far pictures are from the nearest class, f[N,D] -> f64[N], in standard deviations (Mahalanobis distance)."""
     white = features.astype(np.float64) @ self.whitening

@@ -197,7 +197,7 @@ def restore(manager, step, like):
       raise OtherParts(
           f'checkpoint {step} in {manager.directory} is whole, but the optimizer of this vit_jax keeps other numbers '
           'than the one that saved it; go on with that version (environment.json names its commit), or train anew with '
-          'another --workdir. Its weights can still be read, by --config.init and all other commands') from error
+          'another --workdir. Its weights can be read: by predict, report, export, --evaluate, --config.init') from error
     state |= {name: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding) for name, leaf in newer.items()}
   return serialization.from_state_dict(like, state)
 
@@ -205,6 +205,19 @@ def restore(manager, step, like):
 def newest_state(manager, like, before=math.inf):
   """The newest checkpoint that is whole, shaped like `like`: -> (step, state), (None, None) for none."""
   return newest_whole(manager, lambda step: restore(manager, step, like), before)
+
+
+def newest_ema(manager, like):
+  """The running mean of the weights in the newest whole checkpoint: -> (step, tree), (None, None) for none.
+
+  Shaped and sharded like that of the state `like`, whatever optimizer has trained it.
+  """
+  try:
+    step, state = newest_state(manager, like)
+    return step, state and state.ema
+  except OtherParts:
+    step, state = newest(manager)
+    return step, jax.tree.map(lambda leaf, shape: jax.device_put(leaf, shape.sharding), state['ema'], like.ema)
 
 
 def restore_latest(manager, like):

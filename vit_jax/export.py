@@ -108,7 +108,7 @@ def main(arguments):
     with atomic.replacing(out) as partial, partial.open('wb') as file:
       np.savez(file, **flat)
   elif kind in RUN:
-    write_program(kind, out, model, flat, description, (calibrated and calibrated.temperature) or 1.0)
+    write_program(kind, out, model, flat, description, calibrated.divisor if calibrated else 1.0)
   elif kind == 'timm':
     named, config = outward.to_timm(flat, model, names, size)
     write_folder(out, named, config=config)

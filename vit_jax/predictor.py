@@ -117,7 +117,7 @@ class Predictor:
 
   @functools.cached_property
   def _answer(self) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:
-    model, temperature = self.opened.model, self.opened.calibration.temperature or 1.0
+    model, temperature = self.opened.model, self.opened.calibration.divisor
 
     @jax.jit
     def answer(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -197,7 +197,7 @@ def restore(manager, step, like):
       raise OtherParts(
           f'checkpoint {step} in {manager.directory} is whole, but the optimizer of this vit_jax keeps other numbers '
           'than the one that saved it; go on with that version (environment.json names its commit), or train anew with '
-          'another --workdir. Its weights can be read: by predict, report, export, --evaluate, --config.init') from error
+          'another --workdir. Its weights can be read: by predict, report, --evaluate, --config.init') from error
     state |= {name: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding) for name, leaf in newer.items()}
   return serialization.from_state_dict(like, state)
 

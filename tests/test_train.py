@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sklearn.metrics import log_loss
 
 from vit_jax import assess
 from vit_jax import digests
+from vit_jax import machine
 from vit_jax import predictor
 from vit_jax import train
 from vit_jax.data import digits
@@ -174,6 +176,16 @@ def test_a_finished_run_knows_how_sure_to_be_and_what_it_was_trained_on(uninterr
   with safetensors.safe_open(tmp_path / 'w.safetensors', 'numpy') as file:
     assert {name for name in file.keys() if 'calibration' in name} == {  # noqa: SIM118
         'calibration/means', 'calibration/whitening'}
+
+
+@pytest.mark.parametrize('devices, memory, alone', [(1, 4_000, False), (1, 3_999, True), (1, None, False),
+                                                    (2, 2**40, True)])
+def test_steps_take_turns_where_the_memory_of_two_is_not_there(devices, memory, alone, monkeypatch):
+  monkeypatch.setattr(machine, 'memory', lambda: memory)
+  stats = types.SimpleNamespace(argument_size_in_bytes=300, output_size_in_bytes=200, alias_size_in_bytes=200,
+                                temp_size_in_bytes=700)
+  job = types.SimpleNamespace(mesh=types.SimpleNamespace(size=devices))
+  assert train.one_by_one(job, types.SimpleNamespace(memory_analysis=lambda: stats)) is alone
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """What a training would take, before its first step: will it fit, how long, how much electricity."""
 import contextlib
-import os
 import time
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from vit_jax import cpu
 from vit_jax import energy
+from vit_jax import machine
 from vit_jax import progress
 from vit_jax.models import flops as flops_lib
 
@@ -29,7 +29,7 @@ def forecast(job):
   for size in sorted(set(sizes)):
     compiled = job.compiled_train_step(job.abstract_state(), size)
     state_bytes = compiled.memory_analysis().alias_size_in_bytes  # What is given away and comes back.
-    memory = max(memory, memory_of(compiled))
+    memory = max(memory, machine.memory_of(compiled))
     flops += sizes.count(size) * step_flops(job, size)
   speed, watts = measured(job.model.dtype)
   # Devices of one processor share its cores.
@@ -37,13 +37,6 @@ def forecast(job):
   seconds = flops / (speed * SHARE * devices)
   return {'memory': memory, 'state': state_bytes, 'available': available(), 'flops': flops, 'speed': speed,
           'seconds': seconds, 'kwh': watts and watts * devices * seconds / 3.6e6}
-
-
-def memory_of(compiled):
-  """Bytes on each device that a compiled function needs, for arguments, results and everything between."""
-  stats = compiled.memory_analysis()
-  return (stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
-          + stats.temp_size_in_bytes)
 
 
 def step_flops(job, size):
@@ -72,24 +65,22 @@ def available():
   """The bytes that each device has; for a processor the machine's, shared by all devices that it stands for."""
   if jax.default_backend() != 'cpu':
     return (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
-  try:
-    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  except (AttributeError, ValueError, OSError):  # Windows
-    return None
+  return machine.memory()
 
 
 def describe(found, job, country):
   """What `forecast` found, for a person."""
   size = lambda count: f'{count / 2**30:.1f} GiB' if count >= 2**30 else f'{count / 2**20:.1f} MiB'
-  shared = job.mesh.size if jax.default_backend() == 'cpu' else 1
+  on_cpu = jax.default_backend() == 'cpu'
+  shared = job.mesh.size if on_cpu else 1
   fits = ''
   if found['available']:
-    needed = found['memory'] * shared
+    needed = found['memory'] * shared * (2 if on_cpu else 1)
     fits = f'; it {"fits into" if needed < .9 * found["available"] else "does NOT fit into"} {size(found["available"])}'
     fits += f', which {shared} devices share' if shared > 1 else ''
   rows = [
       ('memory', f'{size(found["memory"])} on each device, of which parameters and optimizer {size(found["state"])}; '
-                 f'besides, libraries and pictures{fits}'),
+                 f'besides, libraries and pictures{", and as much again, as freed memory is kept" * on_cpu}{fits}'),
       ('work', f'{progress.number(found["flops"])}FLOP in {job.total_steps:,} steps, without validations'),
       ('time', f'about {progress.duration(found["seconds"])}, within a factor of two: {SHARE:.0%} of the '
                f'{progress.number(found["speed"])}FLOP/s that a matrix product reaches here'),

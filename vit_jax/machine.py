@@ -34,6 +34,21 @@ def command_line():
   return shlex.join(['python', *(['-m', spec.name] if spec else sys.argv[:1]), *sys.argv[1:]])
 
 
+def memory():
+  """The memory of the machine, in bytes; None where the system does not say."""
+  try:
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  except (AttributeError, ValueError, OSError):  # Windows
+    return None
+
+
+def memory_of(compiled):
+  """Bytes on each device that a function compiled by jax needs, for arguments, results and everything between."""
+  stats = compiled.memory_analysis()
+  return (stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
+          + stats.temp_size_in_bytes)
+
+
 def peak_memory():
   """The most memory that this process has had, in bytes; None where the system does not say."""
   # Not getrusage's, where it can be helped: on Linux a process inherits that from the one that started it.

@@ -13,8 +13,8 @@ from flax import linen as nn
 import numpy as np
 
 from configs import common
-from vit_jax import forecast
 from vit_jax import job as job_lib
+from vit_jax import machine
 from vit_jax import optim
 from vit_jax import sharding
 from vit_jax.data import source
@@ -57,7 +57,7 @@ def main():
                               ('both', Twice, 32)):
       vit.EncoderBlock = block
       step = compiled(variant, parts)
-      rows.append({'model': variant, 'way': way, 'gib': round(forecast.memory_of(step) / 2**30, 2)})
+      rows.append({'model': variant, 'way': way, 'gib': round(machine.memory_of(step) / 2**30, 2)})
       print(rows[-1], flush=True)
   with (pathlib.Path(__file__).parent / 'checkpointing.csv').open('w', newline='', encoding='utf-8') as file:
     writer = csv.DictWriter(file, list(rows[0]), lineterminator='\n')

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from configs import common
-from vit_jax import forecast
 from vit_jax import job as job_lib
+from vit_jax import machine
 from vit_jax import optim
 from vit_jax import sharding
 from vit_jax.data import source
@@ -51,7 +51,7 @@ def main():
           'variant': variant, 'parameters': vit.num_params(job.abstract_state().params), 'batch_per_device': BATCH // 8,
           'dtype': 'float32', 'fsdp': fsdp, 'state_gib': round(stats.alias_size_in_bytes / 2**30, 3),
           'besides_gib': round(stats.temp_size_in_bytes / 2**30, 3),
-          'all_gib': round(forecast.memory_of(compiled) / 2**30, 3),
+          'all_gib': round(machine.memory_of(compiled) / 2**30, 3),
           'compile_seconds': round(time.monotonic() - started), 'jax': jax.__version__})
       print(rows[-1], flush=True)
   with (pathlib.Path(__file__).parent / 'results.csv').open('w', newline='', encoding='utf-8') as file:

@@ -123,7 +123,7 @@ class Training(Work):
 
   def compiled_memory(self):
     """Bytes that the compiled step says it needs."""
-    return forecast.memory_of(self.step)
+    return machine.memory_of(self.step)
 
 
 class Evaluation(Work):

@@ -60,6 +60,7 @@ def watch_training():
       jax.block_until_ready(train_step(*args))
       mark('first step')
       leave()
+    first.memory_analysis = train_step.memory_analysis
     return loop(job, folder, manager, first, *rest)
   train.loop = loop_once
 

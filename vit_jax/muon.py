@@ -72,7 +72,8 @@ def orthogonal(stack, dtype):
 
 def beside(others, params, learning_rate, weight_decay, dtype):
   """Muon for the matrices of the blocks, with its products in `dtype`; the transformation `others` for the rest."""
-  labels = traverse_util.path_aware_map(lambda path, _: 'muon' if path in matrices(params) else 'others', params)
+  ours = matrices(params)
+  labels = traverse_util.path_aware_map(lambda path, _: 'muon' if path in ours else 'others', params)
   of_a_stack = lambda stacks: jax.tree.map(lambda _: contrib.MuonDimensionNumbers(1, 2), stacks)
   # Longer steps where there are more outputs than inputs, as the norm of what is added should not depend on that.
   turned = lambda stack: orthogonal(stack, dtype) * max(1, stack.shape[2] / stack.shape[1])**0.5

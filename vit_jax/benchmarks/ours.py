@@ -17,6 +17,7 @@ from vit_jax import machine
 from vit_jax import optim
 from vit_jax import predictor
 from vit_jax import sharding
+from vit_jax import train
 from vit_jax.benchmarks import setting as setting_lib
 from vit_jax.data import source
 from vit_jax.models import flops
@@ -108,12 +109,13 @@ class Training(Work):
     super().__init__(setting)
     self.state, self.key, self.waiting = self.job.initial_state(), jax.random.key(0), None
     self.step = self.job.compiled_train_step(self.state, self.job.size_at(self.job.total_steps))
+    self.alone = train.one_by_one(self.job, self.step)
 
   def run(self, count):
     """Takes so many steps, the last one to its end."""
     for _ in range(count):
       self.state, metrics = self.step(self.state, sharding.shard_batch(self.batch, self.job.mesh), self.key)
-      jax.block_until_ready(self.waiting)  # One step is always waiting, and never more.
+      jax.block_until_ready(metrics if self.alone else self.waiting)  # One step is waiting at most.
       self.waiting = metrics
     jax.block_until_ready(self.state)
 

@@ -35,10 +35,9 @@ def in_stacks(tx):
   does not grow with the depth of the model.
   """
   def stack(tree):
-    stacks = {}
+    flat, stacks = traverse_util.flatten_dict(tree), {}
     for path, (inputs, outputs) in sorted(matrices(tree).items()):
-      leaf = traverse_util.flatten_dict(tree)[path]
-      stacks.setdefault(f'{inputs}×{outputs}', []).append(leaf.reshape(inputs, outputs))
+      stacks.setdefault(f'{inputs}×{outputs}', []).append(flat[path].reshape(inputs, outputs))
     return {shape: jnp.stack(leaves) for shape, leaves in stacks.items()}
 
   def unstack(stacks, like):

@@ -22,7 +22,7 @@ def found(job):
 
 @pytest.mark.slow
 def test_the_state_is_four_times_the_parameters(job, found):
-  count = vit.num_params(job.abstract_state().params)
+  count = vit.num_params(job.abstract_state.params)
   # Parameters, their running mean, AdamW's two moments, and a few scalars, in float32.
   assert found['state'] == pytest.approx(4 * 4 * count, rel=.001, abs=200)
   batch = job.config.batch_size * (8 * 8 * 3 + 4)

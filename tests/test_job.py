@@ -50,7 +50,7 @@ def test_model_and_size_are_those_of_the_weights_unless_given(tmp_path):
   # A run that exists says itself what its model is.
   (tmp_path / 'w.safetensors').unlink()
   assert job_lib.prepare(config, tmp_path, description).model == job.model
-  assert job_lib.prepare(config, tmp_path, description).abstract_state() == job.abstract_state()
+  assert job_lib.prepare(config, tmp_path, description).abstract_state == job.abstract_state
 
   config.model.patch_dropout = 0.5
   job = job_lib.prepare(config, tmp_path, description)

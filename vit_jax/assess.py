@@ -29,7 +29,7 @@ def assess(workdir, *, cache_dir):
   folder = run.RunFolder(workdir)
   job = job_lib.of_run(folder, cache_dir)
   with contextlib.closing(folder.checkpoints()) as manager:
-    step, ema = checkpoint.newest_ema(manager, job.abstract_state())
+    step, ema = checkpoint.newest_ema(manager, job.abstract_state)
   if step is None:
     raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
   found = {'step': step, 'total_steps': job.total_steps, 'class_names': list(job.data.class_names)}

@@ -27,7 +27,7 @@ def forecast(job):
   sizes = [job.size_at(step) for step in range(job.total_steps)]
   memory, flops, state_bytes = 0, 0, 0
   for size in sorted(set(sizes)):
-    compiled = job.compiled_train_step(job.abstract_state(), size)
+    compiled = job.compiled_train_step(job.abstract_state, size)
     state_bytes = compiled.memory_analysis().alias_size_in_bytes  # What is given away and comes back.
     memory = max(memory, machine.memory_of(compiled))
     flops += sizes.count(size) * step_flops(job, size)
@@ -41,7 +41,7 @@ def forecast(job):
 
 def step_flops(job, size):
   """FLOP of the products in a train step on pictures of `size` pixels a side."""
-  traced = jax.make_jaxpr(job.step(size).train)(job.abstract_state(), job.abstract_batch(job.config.batch_size),
+  traced = jax.make_jaxpr(job.step(size).train)(job.abstract_state, job.abstract_batch(job.config.batch_size),
                                                 jax.random.key(0))
   return flops_lib.count(traced.jaxpr)
 

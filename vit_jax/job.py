@@ -60,7 +60,7 @@ class Job:
 
   def initial_state(self):
     """The state before the first step, on every device of the mesh."""
-    where = sharding.of(self.abstract_state())
+    where = sharding.of(self.abstract_state)
     state = jax.jit(self.create_state, out_shardings=where)(jax.random.key(self.config.seed))
     if not self.config.init:
       return state
@@ -77,7 +77,7 @@ class Job:
   def first_weights(self):
     """The weights that the config starts from, as the model's; raises BadInput where they do not fit it."""
     flat, _, _ = self.weights or load_weights.read(self.config.init)
-    return load_weights.fit(flat, self.abstract_state().params, self.config.init)
+    return load_weights.fit(flat, self.abstract_state.params, self.config.init)
 
   @functools.cached_property
   def teacher(self):
@@ -99,6 +99,7 @@ class Job:
     params = load_weights.fit(flat, variants.abstract_params(model, size), path)
     return lambda images: model.apply({'params': params}, images, train=False)
 
+  @functools.cached_property
   def abstract_state(self):
     """Its shapes, dtypes and shardings, on every device whole or with `fsdp` cut into parts; nothing is computed."""
     place = lambda x: (sharding.fully_sharded(x.shape, self.mesh) if self.config.fsdp

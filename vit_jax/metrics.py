@@ -3,7 +3,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 # Bins of confidence, of equal width, that calibration is judged in (Guo et al. 2017).
 NUM_BINS = 15
@@ -11,11 +10,15 @@ NUM_BINS = 15
 
 def softmax(logits: ArrayLike, temperature: float = 1.0) -> np.ndarray:
   """Probabilities f64[N,K] of logits f[N,K] at a temperature."""
+  from scipy import special  # Here, not above, as what follows: a training that starts needs none of it.
+
   return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1)
 
 
 def cross_entropy(logits: ArrayLike, labels: np.ndarray, temperature: float = 1.0) -> float:
   """Mean over pictures of -log of the label's probability, in nats."""
+  from scipy import special
+
   log_p = special.log_softmax(np.asarray(logits, np.float64) / temperature, axis=-1)
   return float(-log_p[np.arange(len(labels)), labels].mean())
 
@@ -25,7 +28,7 @@ def fit_temperature(logits: ArrayLike, labels: np.ndarray) -> float:
 
   To be fitted on a held-out part, never on the one that is judged: one number changes no class, only how sure it is.
   """
-  from scipy import optimize  # Here, not above, as what follows: predicting needs none of it.
+  from scipy import optimize
 
   loss = lambda log_t: cross_entropy(logits, labels, np.exp(log_t))
   found = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method='bounded', options={'xatol': 1e-4})

@@ -54,7 +54,7 @@ def replay(workdir, step, *, cache_dir):
 def look(job, folder, step):
   """-> (the checkpoint's step, the state before `step`, what step_lib.Step.look says of it, as numpy arrays)."""
   with contextlib.closing(folder.checkpoints()) as manager:
-    start, state = checkpoint.newest_state(manager, job.abstract_state(), before=step)
+    start, state = checkpoint.newest_state(manager, job.abstract_state, before=step)
   start, state = (start, state) if state else (0, job.initial_state())
   batches = pipeline.train_batches(job.data.train, batch_size=job.config.batch_size, seed=job.config.seed,
                                    start_step=start)

@@ -79,11 +79,11 @@ def train_in(folder, job, started, *, recipe, country, deadline):
   """What `train` does once the folder is there: restores, trains, tests: -> what `result.json` will hold."""
   with (contextlib.closing(folder.checkpoints(job.config.keep)) as manager,
         contextlib.closing(energy.Meter()) as meter, processes.ending_together()):
-    state, start_step = checkpoint.restore_latest(manager, job.abstract_state())
+    state, start_step = checkpoint.restore_latest(manager, job.abstract_state)
     print(overview.describe(job, recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
     with futures.ThreadPoolExecutor(1) as pool:
-      traced = job.lowered_train_step(job.abstract_state(), job.size_at(start_step))
+      traced = job.lowered_train_step(job.abstract_state, job.size_at(start_step))
       compiling = pool.submit(cpu.compile_lowered, traced)
       # Compiling needs no Python, so that this takes no time of its own.
       state = state or job.initial_state()

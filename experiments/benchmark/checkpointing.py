@@ -46,7 +46,7 @@ def compiled(variant, parts):
       variants.abstract_params(model, SIZE), name='adamw', peak_lr=1e-3, muon_lr=0.0, weight_decay=.05, warmup_steps=1,
       total_steps=10, grad_clip=1.0)
   job = job_lib.Job(config, data, model, sharding.make_mesh(), tx, rate, total_steps=10, eval_every=10)
-  return job.compiled_train_step(job.abstract_state(), SIZE)
+  return job.compiled_train_step(job.abstract_state, SIZE)
 
 
 def main():

@@ -34,7 +34,7 @@ def measure(path, known):
   config = folder.config()
   job = job_lib.prepare(config, CACHE)
   with contextlib.closing(folder.checkpoints()) as manager:
-    state, _ = checkpoint.restore_latest(manager, job.abstract_state())
+    state, _ = checkpoint.restore_latest(manager, job.abstract_state)
   key = str({name: value for name, value in config_lib.flatten(config).items() if name.startswith('data.')})
   if key not in known:
     known[key] = leaked(job.data)

@@ -45,10 +45,10 @@ def main():
   for variant in ('ViT-L_16', 'ViT-H_14'):
     for fsdp in (False, True):
       job, started = job_of(variant, fsdp), time.monotonic()
-      compiled = job.compiled_train_step(job.abstract_state(), SIZE)
+      compiled = job.compiled_train_step(job.abstract_state, SIZE)
       stats = compiled.memory_analysis()
       rows.append({
-          'variant': variant, 'parameters': vit.num_params(job.abstract_state().params), 'batch_per_device': BATCH // 8,
+          'variant': variant, 'parameters': vit.num_params(job.abstract_state.params), 'batch_per_device': BATCH // 8,
           'dtype': 'float32', 'fsdp': fsdp, 'state_gib': round(stats.alias_size_in_bytes / 2**30, 3),
           'besides_gib': round(stats.temp_size_in_bytes / 2**30, 3),
           'all_gib': round(machine.memory_of(compiled) / 2**30, 3),

@@ -27,7 +27,7 @@ def test_flops_of_a_step_are_the_formula_and_what_stands_around_it(job):
 def test_parameters(job):
   block = 4 * (D * D + D) + (D * 4 * D + 4 * D) + (4 * D * D + D) + 2 * 2 * D
   expected = PATCH**2 * 3 * D + D + N * D + L * block + 2 * D + D * CLASSES + CLASSES
-  assert vit.num_params(job.abstract_state().params) == expected
+  assert vit.num_params(job.abstract_state.params) == expected
 
 
 def test_nothing_is_done_to_pictures_and_labels(job):

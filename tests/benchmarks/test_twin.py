@@ -32,7 +32,7 @@ def test_same_weights_same_answers(twin, job, framework):
   if framework == 'timm':
     pytest.importorskip('timm', reason="needs pip install 'vit_jax[benchmarks]'")
   rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(0, .3, leaf.shape).astype(np.float32), job.abstract_state().params)
+  params = jax.tree.map(lambda leaf: rng.normal(0, .3, leaf.shape).astype(np.float32), job.abstract_state.params)
   work = twin.make(Setting('predict', framework=framework, way='eager', **SIZES))
   assert work.facts()['parameters'] == vit.num_params(params)
 

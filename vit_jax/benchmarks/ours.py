@@ -86,7 +86,7 @@ class Work:
 
   def facts(self):
     """What is known before it runs: parameters; pictures and 'flops' of a step; the length of its training."""
-    return {'parameters': vit.num_params(self.job.abstract_state().params), 'pictures': self.pictures,
+    return {'parameters': vit.num_params(self.job.abstract_state.params), 'pictures': self.pictures,
             'flops': self.flops(), 'compiled_memory': self.compiled_memory(), 'total_steps': self.job.total_steps}
 
   def flops(self):
@@ -171,7 +171,7 @@ class Compiled(Work):
   @functools.cached_property
   def step(self):
     """The compiled step."""
-    return self.job.compiled_train_step(self.job.abstract_state(), self.job.size_at(self.job.total_steps))
+    return self.job.compiled_train_step(self.job.abstract_state, self.job.size_at(self.job.total_steps))
 
   flops, compiled_memory = Training.flops, Training.compiled_memory
 

@@ -2,12 +2,13 @@
 import math
 from typing import Any
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vit_jax.models import variants
 
-def flops_per_image(model: nn.Module, image_size: int) -> int:
+
+def flops_per_image(model: variants.Model, image_size: int) -> int:
   """Floating-point operations of one forward pass over one picture of `image_size` pixels a side.
 
   Counts the matrix products and convolutions of the traced program, a multiply and an add as two; nothing is
@@ -15,8 +16,8 @@ def flops_per_image(model: nn.Module, image_size: int) -> int:
   as much: a forward pass, and a backward pass of twice the work.
   """
   images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-  variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-  traced = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, images)
+  params = variants.abstract_params(model, image_size)
+  traced = jax.make_jaxpr(lambda params, x: model.apply({'params': params}, x, train=False))(params, images)
   return count(traced.jaxpr)
 
 

@@ -5,6 +5,7 @@ project trains from scratch on small pictures. Any cell can be overridden by con
 (`--config.model.num_layers=3`).
 """
 from collections.abc import Mapping
+import functools
 import math
 from typing import Any
 
@@ -146,6 +147,7 @@ def check_image_size(model: Model, image_size: int) -> None:
     raise BadInput(f'image_size={image_size} is not a multiple of {patch} {pixels}; try image_size={near}')
 
 
+@functools.cache
 def abstract_params(model: Model, image_size: int) -> Params:
   """The parameter tree as shapes and dtypes only: nothing is computed, no memory is taken."""
   images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)

@@ -1,7 +1,10 @@
-"""Digests of files against coreutils' sha256sum."""
+"""Digests of files against coreutils' sha256sum, and of trees against hashlib."""
+import hashlib
 import shutil
 import subprocess
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from vit_jax import digests
@@ -48,3 +51,18 @@ def test_digests_that_are_cut_off_do_not_hold(folder):
   (folder / digests.NAME).unlink()
   with pytest.raises(BadInput, match='SHA256SUMS is missing'):
     digests.check(folder)
+
+
+def test_digest_of_a_known_tree():
+  expected = hashlib.sha256()
+  for name, array in (("['a']", np.arange(3, dtype=np.int32)), ("['b']['c']", np.ones((2, 1), np.float32))):
+    expected.update(f'{name} {array.dtype} {array.shape}\n'.encode() + array.tobytes())
+  tree = {'b': {'c': jnp.ones((2, 1))}, 'a': jnp.arange(3)}
+  assert digests.of_tree(tree) == expected.hexdigest()
+
+
+@pytest.mark.parametrize('other', [
+    {'a': np.zeros((2, 3), np.float32)}, {'b': np.zeros((3, 2), np.float32)}, {'a': np.zeros((3, 2), np.int32)},
+    {'a': np.full((3, 2), -0.0, np.float32)}])
+def test_digest_sees_names_shapes_dtypes_and_bits(other):
+  assert digests.of_tree({'a': np.zeros((3, 2), np.float32)}) != digests.of_tree(other)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vit_jax import calibration
-from vit_jax import checkpoint
+from vit_jax import digests
 from vit_jax import processes
 from vit_jax import sharding
 from vit_jax.data import pipeline
@@ -68,5 +68,5 @@ def calibrate(job, params, folder):
   head, _ = features_lib.width(traverse_util.flatten_dict(params, sep='/'))
   found = calibration.fit(features, some.labels, positions, head, *of_held_out, held_out.labels)
   if folder.writes:
-    calibration.save(folder.path / calibration.NAME, found, checkpoint.digest(params))
+    calibration.save(folder.path / calibration.NAME, found, digests.of_tree(params))
   return found

@@ -8,6 +8,7 @@ from vit_jax import atomic
 from vit_jax import calibration
 from vit_jax import checkpoint
 from vit_jax import corruptions
+from vit_jax import digests
 from vit_jax import job as job_lib
 from vit_jax import metrics
 from vit_jax import progress
@@ -33,7 +34,7 @@ def assess(workdir, *, cache_dir):
   if step is None:
     raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
   found = {'step': step, 'total_steps': job.total_steps, 'class_names': list(job.data.class_names)}
-  sure = calibration.read(folder.path / calibration.NAME, checkpoint.digest(ema))
+  sure = calibration.read(folder.path / calibration.NAME, digests.of_tree(ema))
   sure = sure or answerer_lib.calibrate(job, ema, folder)
   found |= judge(answerer_lib.Answerer(job, ema), job.data, folder, sure.divisor)
   folder.write_json('evaluation.json', found)

@@ -1,5 +1,4 @@
 """Orbax checkpoints, saved in the background, and only trusted where the digest of each file holds."""
-import hashlib
 import math
 import pathlib
 import threading
@@ -7,8 +6,6 @@ import threading
 from absl import logging
 from flax import serialization
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 
 from vit_jax import digests
@@ -18,23 +15,10 @@ from vit_jax.errors import one_line
 from vit_jax.errors import reason
 
 _policies = ocp.checkpoint_managers
-# Parts of a training's state that checkpoints of before do not have; they begin at 0.
-NEWER = ('bad_loss', 'usual_loss')
 
 
 class OtherParts(BadInput):
   """A checkpoint that is whole, of a training whose optimizer keeps other numbers."""
-
-
-def digest(tree):
-  """The SHA-256 of a tree of arrays, as hex: names, dtypes, shapes and bytes, in the order of the names."""
-  leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))
-  sha = hashlib.sha256()
-  for path, leaf in sorted(leaves, key=lambda item: jax.tree_util.keystr(item[0])):
-    leaf = np.ascontiguousarray(leaf)
-    sha.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n'.encode())
-    sha.update(leaf.tobytes())
-  return sha.hexdigest()
 
 
 class Manager(ocp.CheckpointManager):
@@ -98,7 +82,7 @@ def open_manager(folder, *, keep):
   folder = pathlib.Path(folder).absolute()
   if keep is None:
     options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
-    return Manager(folder, options=options, item_names=('state', 'digest'))
+    return Manager(folder, options=options, item_names=('state',))
   best = _policies.BestN(get_metric_fn=lambda metrics: metrics['accuracy'], n=1,
                          keep_checkpoints_without_metrics=False)
   options = ocp.CheckpointManagerOptions(
@@ -107,7 +91,7 @@ def open_manager(folder, *, keep):
       cleanup_tmp_directories=True,
       # Made beside the training, folders that cannot be made are waited for, for twenty minutes.
       async_options=ocp.AsyncOptions(create_directories_asynchronously=False))
-  return Manager(folder, options=options, item_names=('state', 'digest'))
+  return Manager(folder, options=options, item_names=('state',))
 
 
 def save(manager, step, state, metrics=None):
@@ -122,15 +106,8 @@ def save(manager, step, state, metrics=None):
 
 def read(manager, step, shapes):
   """Reads one checkpoint as nested dicts of arrays; raises BadInput where a file is not what was saved."""
-  folder = manager.path(step)
-  old = (folder / 'digest').exists() and not has_digests(manager, step)  # Before files had digests, arrays had.
-  if not old:
-    check_files(folder)
-  items = manager.restore(step, args=ocp.args.Composite(
-      state=ocp.args.StandardRestore(shapes), **({'digest': ocp.args.JsonRestore()} if old else {})))
-  if old and digest(items['state']) != items['digest']['sha256']:
-    raise BadInput('its digest does not hold')
-  return items['state']
+  check_files(manager.path(step))
+  return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes)))['state']
 
 
 def has_digests(manager, step):
@@ -188,17 +165,10 @@ def restore(manager, step, like):
   except BadInput:
     raise
   except Exception as error:  # What Orbax raises where the checkpoint has other parts.
-    newer = {name: shapes.pop(name) for name in NEWER if name in shapes}
-    try:
-      state = read(manager, step, shapes)
-    except Exception:
-      if not has_digests(manager, step):  # Nothing says that its files are what was saved.
-        raise
-      raise OtherParts(
-          f'checkpoint {step} in {manager.directory} is whole, but the optimizer of this vit_jax keeps other numbers '
-          'than the one that saved it; go on with that version (environment.json names its commit), or train anew with '
-          'another --workdir. Its weights can be read: by predict, report, --evaluate, --config.init') from error
-    state |= {name: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding) for name, leaf in newer.items()}
+    raise OtherParts(
+        f'checkpoint {step} in {manager.directory} is whole, but the optimizer of this vit_jax keeps other numbers '
+        'than the one that saved it; go on with that version (environment.json names its commit), or train anew with '
+        'another --workdir. Its weights can be read: by predict, report, --evaluate, --config.init') from error
   return serialization.from_state_dict(like, state)
 
 

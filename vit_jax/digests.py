@@ -1,5 +1,8 @@
-"""The SHA-256 of each file of a folder, kept in the folder itself: what `sha256sum -c SHA256SUMS` reads as well."""
+"""SHA-256: of a tree of arrays, and of a folder's files, kept in it as `sha256sum -c SHA256SUMS` reads them."""
 import hashlib
+
+import jax
+import numpy as np
 
 from vit_jax import atomic
 from vit_jax.errors import BadInput
@@ -35,3 +38,14 @@ def check(folder):
     files = {line.partition(b'  ')[2] for line in set(kept.splitlines()) ^ set(found.splitlines())}
     names = sorted(name.decode(errors='replace') for name in files)
     raise BadInput(f'its digests do not hold: {", ".join(names[:3]) or NAME}{", …" if len(names) > 3 else ""}')
+
+
+def of_tree(tree):
+  """The SHA-256 of a tree of arrays, as hex: names, dtypes, shapes and bytes, in the order of the names."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))
+  sha = hashlib.sha256()
+  for path, leaf in sorted(leaves, key=lambda item: jax.tree_util.keystr(item[0])):
+    leaf = np.ascontiguousarray(leaf)
+    sha.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n'.encode())
+    sha.update(leaf.tobytes())
+  return sha.hexdigest()

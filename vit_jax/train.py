@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from vit_jax import answerer
 from vit_jax import checkpoint
 from vit_jax import cpu
+from vit_jax import digests
 from vit_jax import energy
 from vit_jax import interrupt
 from vit_jax import job as job_lib
@@ -204,5 +205,5 @@ def finish(job, state, clock, last_line, country):
       'seed': job.config.seed,
       'train_count': len(job.data.train),
       'dtype': jnp.dtype(job.model.dtype).name,
-      'weights_sha256': checkpoint.digest(sharding.gathered(state.ema, job.mesh)),
+      'weights_sha256': digests.of_tree(sharding.gathered(state.ema, job.mesh)),
   }

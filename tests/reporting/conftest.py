@@ -7,6 +7,7 @@ import pytest
 
 from configs import digits
 from vit_jax import checkpoint
+from vit_jax import digests
 from vit_jax import job as job_lib
 from vit_jax import run
 from vit_jax.reporting import findings
@@ -43,7 +44,7 @@ def run_folder(tmp_path_factory):
     folder.log({'step': step, 'epoch': step / STEPS, 'seconds': 3.0 * step, 'loss': 2 - step / STEPS,
                 'accuracy': step / 40} | validation)
   folder.write_json('result.json', {'test_accuracy': .1, 'seconds': 63.0, 'cpu_seconds': 100.0, 'steps': STEPS,
-                                    'peak_memory': None, 'weights_sha256': checkpoint.digest(state.ema)})
+                                    'peak_memory': None, 'weights_sha256': digests.of_tree(state.ema)})
   return path
 
 

@@ -22,6 +22,7 @@ import time
 import jax
 
 from vit_jax import checkpoint
+from vit_jax import digests
 from vit_jax import progress
 from vit_jax import run
 
@@ -89,7 +90,7 @@ def outcome(workdir):
   lines = [{key: value for key, value in line.items() if key not in CLOCK} for line in folder.metrics()]
   steps = [line['step'] for line in lines]
   assert len(steps) == len(set(steps)) and steps == sorted(steps), 'a step is there twice'
-  return {'state': checkpoint.digest(state), 'weights': folder.read_json('result.json')['weights_sha256'],
+  return {'state': digests.of_tree(state), 'weights': folder.read_json('result.json')['weights_sha256'],
           'metrics': json.dumps(lines)}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from vit_jax import calibration
 from vit_jax import checkpoint
+from vit_jax import digests
 from vit_jax import paths
 from vit_jax import run
 from vit_jax.errors import BadInput
@@ -160,7 +161,7 @@ def read_run(path: Path) -> Read:
     raise BadInput(f'{path} is a run without its checkpoints/; copy that folder too, or train the run first')
   with contextlib.closing(folder.checkpoints()) as manager:
     step, state = checkpoint.newest(manager)
-  calibrated = calibration.read(folder.path / calibration.NAME, checkpoint.digest(state['ema']))
+  calibrated = calibration.read(folder.path / calibration.NAME, digests.of_tree(state['ema']))
   flat = {name: np.asarray(leaf, np.float32)
           for name, leaf in traverse_util.flatten_dict(state['ema'], sep='/').items()}
   return flat, model, f'step {step} of {path}', calibrated

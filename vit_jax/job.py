@@ -207,6 +207,11 @@ def prepare(config, cache_dir, description=None):
   if chosen:
     check(config)
   model = build_model(config, description, len(data.class_names), config.data.image_size)
+  return make(config, data, model, mesh=mesh, weights=weights, chosen=chosen)
+
+
+def make(config, data, model, **others):
+  """The Job that trains a model on data by a config which is checked and leaves nothing open; `others` are its rest."""
   steps = lambda epochs: round(epochs * len(data.train) / config.batch_size)
   total_steps = max(steps(config.epochs), 1)
   tx, rate = optim.make_optimizer(
@@ -214,5 +219,5 @@ def prepare(config, cache_dir, description=None):
       muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay,
       warmup_steps=steps(config.optim.warmup_epochs), total_steps=total_steps, grad_clip=config.optim.grad_clip,
       layer_decay=config.optim.layer_decay, dtype=model.dtype)
-  return Job(config, data, model, mesh, tx, rate, total_steps, max(steps(config.eval_epochs), 1), weights,
-             chosen)
+  return Job(config=config, data=data, model=model, tx=tx, rate=rate, total_steps=total_steps,
+             eval_every=max(steps(config.eval_epochs), 1), **{'mesh': sharding.make_mesh(), **others})

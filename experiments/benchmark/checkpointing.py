@@ -15,9 +15,7 @@ import numpy as np
 from configs import common
 from vit_jax import job as job_lib
 from vit_jax import machine
-from vit_jax import optim
-from vit_jax import sharding
-from vit_jax.data import source
+from vit_jax.benchmarks import ours
 from vit_jax.models import variants
 from vit_jax.models import vit
 
@@ -39,13 +37,8 @@ def compiled(variant, parts):
   """The step of a model, for a batch in so many parts."""
   config = common.get_config()
   config.batch_size, config.accum_steps, config.data.image_size = BATCH, parts, SIZE
-  one = source.Source.whole(np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros(1, np.int32))
-  data = source.DataSet('nothing', tuple(map(str, range(CLASSES))), one, one, one)
   model = variants.build(variant, num_classes=CLASSES, image_size=SIZE, dtype=np.dtype('bfloat16'))
-  tx, rate = optim.make_optimizer(
-      variants.abstract_params(model, SIZE), name='adamw', peak_lr=1e-3, muon_lr=0.0, weight_decay=.05, warmup_steps=1,
-      total_steps=10, grad_clip=1.0)
-  job = job_lib.Job(config, data, model, sharding.make_mesh(), tx, rate, total_steps=10, eval_every=10)
+  job = job_lib.make(config, ours.made_up_data(config, CLASSES), model)
   return job.compiled_train_step(job.abstract_state, SIZE)
 
 

@@ -12,14 +12,11 @@ import time
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
 
 import jax
-import numpy as np
 
 from configs import common
 from vit_jax import job as job_lib
 from vit_jax import machine
-from vit_jax import optim
-from vit_jax import sharding
-from vit_jax.data import source
+from vit_jax.benchmarks import ours
 from vit_jax.models import variants
 from vit_jax.models import vit
 
@@ -30,13 +27,8 @@ def job_of(variant, fsdp):
   """A job on pictures that nobody reads."""
   config = common.get_config()
   config.fsdp, config.batch_size, config.data.image_size = fsdp, BATCH, SIZE
-  one = source.Source.whole(np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros(1, np.int32))
-  data = source.DataSet('nothing', tuple(map(str, range(CLASSES))), one, one, one)
   model = variants.build(variant, num_classes=CLASSES, image_size=SIZE)
-  tx, rate = optim.make_optimizer(
-      variants.abstract_params(model, SIZE), name='adamw', peak_lr=1e-3, muon_lr=0.0, weight_decay=.05, warmup_steps=1,
-      total_steps=10, grad_clip=1.0)
-  return job_lib.Job(config, data, model, sharding.make_mesh(), tx, rate, total_steps=10, eval_every=10)
+  return job_lib.make(config, ours.made_up_data(config, CLASSES), model)
 
 
 def main():

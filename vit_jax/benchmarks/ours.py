@@ -14,7 +14,6 @@ from vit_jax import config as config_lib
 from vit_jax import forecast
 from vit_jax import job as job_lib
 from vit_jax import machine
-from vit_jax import optim
 from vit_jax import predictor
 from vit_jax import sharding
 from vit_jax import train
@@ -37,24 +36,25 @@ def make(setting):
 
 
 def made_up_job(setting):
-  """A Job on made-up pictures: AdamW, and nothing done to the pictures or labels."""
-  config, size, classes = common.get_config(), setting.image_size, setting_lib.CLASSES
-  config.batch_size, config.data.image_size = setting.batch_size, size
+  """The Job of a setting without a recipe: AdamW on made-up pictures, and nothing done to pictures or labels."""
+  config = common.get_config()
+  config.batch_size, config.data.image_size = setting.batch_size, setting.image_size
+  config.epochs = 1_000
   config.augment.crop_padding, config.label_smoothing, config.optim.grad_clip = 0, 0.0, 0.0
-  rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (setting.batch_size, size, size, 3), np.uint8)
-  pictures = source.Source.whole(images, rng.integers(0, classes, setting.batch_size).astype(np.int32))
-  data = source.DataSet('made up', tuple(map(str, range(classes))), pictures, pictures, pictures)
   model = variants.build(
-      None, num_classes=classes, image_size=size, dtype=jnp.dtype(setting.dtype),
+      None, num_classes=setting_lib.CLASSES, image_size=setting.image_size, dtype=jnp.dtype(setting.dtype),
       row=dict(hidden_size=setting.width, num_layers=setting.depth, num_heads=setting.num_heads,
                mlp_dim=4 * setting.width, patch_size=setting_lib.PATCH, classifier='gap'))
-  mesh = sharding.make_mesh()
-  sharding.check_batch_size('--batch_size', setting.batch_size, mesh.size)
-  tx, rate = optim.make_optimizer(
-      variants.abstract_params(model, size), name='adamw', peak_lr=1e-3, muon_lr=0.0, weight_decay=0.05, warmup_steps=1,
-      total_steps=1_000, grad_clip=0.0)
-  return job_lib.Job(config, data, model, mesh, tx, rate, total_steps=1_000, eval_every=1_000)
+  sharding.check_batch_size('--batch_size', setting.batch_size, jax.device_count())
+  return job_lib.make(config, made_up_data(config, setting_lib.CLASSES), model)
+
+
+def made_up_data(config, num_classes):
+  """A DataSet of noise, as many pictures of the config's size as one of its batches has."""
+  size, rng = config.data.image_size, np.random.default_rng(0)
+  images = rng.integers(0, 256, (config.batch_size, size, size, 3), np.uint8)
+  pictures = source.Source.whole(images, rng.integers(0, num_classes, config.batch_size).astype(np.int32))
+  return source.DataSet('made up', tuple(map(str, range(num_classes))), pictures, pictures, pictures)
 
 
 def job_of(setting):

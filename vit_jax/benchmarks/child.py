@@ -13,6 +13,8 @@ from vit_jax import energy
 from vit_jax import machine
 from vit_jax import quiet
 
+# Steps at the begin of a turn that are not timed: memory that was given back comes again, that of each step in flight.
+UNTIMED = 4
 # What this process works on, once it has started.
 _READY: dict = {}
 
@@ -55,7 +57,7 @@ def turn(seconds):
   if not hasattr(work, 'run'):
     return work.turn(seconds)
   forget_peak()
-  work.run(1)  # Not timed: memory that was given back comes again.
+  work.run(UNTIMED)
   count = max(math.ceil(seconds / timed(work, 1)), 3)
   before, read_at = meter.read(), time.perf_counter()
   took = timed(work, count)

@@ -53,14 +53,15 @@ def best(group, ours):
 
 def table(groups):
   """The fastest of ours beside the fastest of the others, in Markdown."""
-  lines = ['| | tokens | width | vit_jax, pictures/s | share of peak | fastest other, pictures/s | which | ratio |',
-           '|---|---|---|---|---|---|---|---|']
+  lines = ['| | type | tokens | width | vit_jax, pictures/s | share of peak | fastest other, pictures/s | which '
+           '| ratio |', '|---|---|---|---|---|---|---|---|---|']
   spread = lambda one: turns.spread(turns.per_turn(one, turns.pictures_per_second), '{:,.0f}')
   for group in groups:
     mine, other = best(group, True), best(group, False)
     setting = mine['setting']
-    lines.append(f'| {setting["work"]} | {setting["tokens"]} | {setting["width"]} | {spread(mine)} | '
-                 f'{statistics.median(mine["peak_share"]):.0%} | {spread(other)} | {other["name"]} | '
+    lines.append(f'| {setting["work"]} | {setting["dtype"]} | {setting["tokens"]} | {setting["width"]} '
+                 f'| {spread(mine)} | {statistics.median(mine["peak_share"]):.0%} | {spread(other)} | '
+                 f'{other["name"].replace(", " + setting["dtype"], "")} | '
                  f'**{turns.speed(mine) / turns.speed(other):.2f}** |')
   return '\n'.join(lines)
 
@@ -81,7 +82,8 @@ def draw(groups, path):
     settings = [contenders(group)[0]['setting'] for group in mine]
     axis.axvline(1, color='grey', linewidth=.8)
     axis.set(title=work, xlabel='pictures/s, the fastest other = 1', xlim=(0, None), yticks=range(len(mine)),
-             yticklabels=[f'{setting["tokens"]} tokens, width {setting["width"]}' for setting in settings])
+             yticklabels=[f'{setting["dtype"]}, {setting["tokens"]} tokens, width {setting["width"]}'
+                          for setting in settings])
     axis.invert_yaxis()
     axis.spines[['top', 'right']].set_visible(False)
   for framework, color in colors.items():
@@ -95,9 +97,11 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('files', nargs='+', help='what --results wrote')
   measured = [json.loads(pathlib.Path(file).read_text(encoding='utf-8')) for file in parser.parse_args().files]
-  groups = [group for found in measured for group in found['groups']]
-  rows = [row(one, found['environment']['versions']) for found in measured for group in found['groups']
-          for one in group if one['setting']['work'] != 'product']
+  place = lambda setting: (setting['dtype'], setting['work'] == 'predict', setting['tokens'], setting['width'])
+  found = sorted(((group, one['environment']['versions']) for one in measured for group in one['groups']),
+                 key=lambda item: place(contenders(item[0])[0]['setting']))
+  groups = [group for group, _ in found]
+  rows = [row(one, versions) for group, versions in found for one in group if one['setting']['work'] != 'product']
   with (HERE / 'results.csv').open('w', newline='', encoding='utf-8') as file:
     writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator='\n')
     writer.writeheader()

@@ -99,8 +99,17 @@ def test_compile_fast_equals_plain_float32(what, dtype, tolerance, warnings_logg
   assert not warnings_logged  # oneDNN's rewriter digests the model, in inference too.
 
 
+@pytest.mark.skipif(not cpu.has_onednn(), reason='this jax is compiled for without options')
+def test_a_gradient_needs_less_memory_than_in_the_order_of_the_default(monkeypatch):
+  functions, args = small_vit(jnp.float32)
+  temporary = lambda: cpu.compile_fast(jax.jit(functions['gradient']), *args).memory_analysis().temp_size_in_bytes
+  ours = temporary()
+  monkeypatch.delitem(cpu._OPTIONS, 'xla_cpu_scheduler_type')
+  assert ours < 0.9 * temporary()
+
+
 def test_compile_fast_falls_back_and_says_so(monkeypatch, warnings_logged):
-  monkeypatch.setattr(cpu, '_ONEDNN', {'xla_no_such_option': True})
+  monkeypatch.setattr(cpu, '_OPTIONS', {'xla_no_such_option': True})
   monkeypatch.setattr(cpu, 'has_onednn', lambda: True)
   x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
   product = cpu.compile_fast(jax.jit(lambda x: x @ x.T), x)

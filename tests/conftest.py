@@ -2,6 +2,7 @@
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -32,6 +33,16 @@ def parse():
 
 
 @pytest.fixture(scope='session')
+def free_port():
+  """A function that gives a port of this machine which nobody listens on."""
+  def free_port():
+    with socket.socket() as found:
+      found.bind(('127.0.0.1', 0))
+      return found.getsockname()[1]
+  return free_port
+
+
+@pytest.fixture(scope='session')
 def save_random_weights():
   """A function that writes random weights of a model for three classes into a file, and gives its path."""
   # Here, not above: most tests need none of this.
@@ -42,11 +53,11 @@ def save_random_weights():
   from vit_jax.models import variants
   from vit_jax.weights import files
 
-  def save(path, model, image_size):
+  def save(path, model, image_size, class_names=('cat', 'dog', 'eel')):
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.normal(0, .5, leaf.shape).astype(np.float32),
                           variants.abstract_params(model, image_size))
-    files.save(path, params, run.describe_model(model, ('cat', 'dog', 'eel'), image_size), 'made by a test')
+    files.save(path, params, run.describe_model(model, class_names, image_size), 'made by a test')
     return path
   return save
 

@@ -14,19 +14,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture
-def parsed(monkeypatch):
+def parsed(monkeypatch, free_port):
   """The flags, as if none was given."""
   monkeypatch.setattr(demo, '_PORT', type('Flag', (), {'value': free_port()}))
   monkeypatch.setattr(demo, '_HOST', type('Flag', (), {'value': '127.0.0.1'}))
 
 
-def free_port():
-  with socket.socket() as found:
-    found.bind(('127.0.0.1', 0))
-    return found.getsockname()[1]
-
-
-def test_a_taken_port_is_one_line():
+def test_a_taken_port_is_one_line(free_port):
   with socket.socket() as taken:
     taken.bind(('127.0.0.1', 0))
     taken.listen()

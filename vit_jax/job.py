@@ -188,7 +188,6 @@ def prepare(config, cache_dir, description=None):
   `description` is the model.json of the config's run folder, if there is one already: the weights that it started from
   need not be there any more.
   """
-  mesh = sharding.make_mesh()
   weights = None
   if config.init and not description:
     weights = load_weights.read(config.init)
@@ -196,7 +195,7 @@ def prepare(config, cache_dir, description=None):
   config = defaults.from_weights(config, description)
   def check(config):
     config_lib.check(config)
-    sharding.check_batch_size('batch_size', config.batch_size, mesh.size, config.accum_steps)
+    sharding.check_batch_size('batch_size', config.batch_size, jax.device_count(), config.accum_steps)
     for size in {config.data.image_size, *config.augment.sizes}:
       build_model(config, description, 2, size)
   check(defaults.fill(config, 1)[0])  # Before the data, which may take longer to find fault with.
@@ -207,7 +206,7 @@ def prepare(config, cache_dir, description=None):
   if chosen:
     check(config)
   model = build_model(config, description, len(data.class_names), config.data.image_size)
-  return make(config, data, model, mesh=mesh, weights=weights, chosen=chosen)
+  return make(config, data, model, weights=weights, chosen=chosen)
 
 
 def make(config, data, model, **others):
@@ -219,5 +218,5 @@ def make(config, data, model, **others):
       muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay,
       warmup_steps=steps(config.optim.warmup_epochs), total_steps=total_steps, grad_clip=config.optim.grad_clip,
       layer_decay=config.optim.layer_decay, dtype=model.dtype)
-  return Job(config=config, data=data, model=model, tx=tx, rate=rate, total_steps=total_steps,
-             eval_every=max(steps(config.eval_epochs), 1), **{'mesh': sharding.make_mesh(), **others})
+  return Job(config, data, model, sharding.make_mesh(), tx, rate, total_steps, max(steps(config.eval_epochs), 1),
+             **others)

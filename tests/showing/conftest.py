@@ -2,7 +2,6 @@
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -12,14 +11,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 
 
-def free_port():
-  with socket.socket() as found:
-    found.bind(('127.0.0.1', 0))
-    return found.getsockname()[1]
-
-
 @pytest.fixture(scope='module')
-def server(weights, tmp_path_factory):
+def server(weights, free_port, tmp_path_factory):
   """A running demo: (address, process, its folder of pictures)."""
   pytest.importorskip('gradio', reason="gradio is missing: pip install 'vit_jax[demo_tests]'")
   temporary, port = tmp_path_factory.mktemp('temporary'), free_port()

@@ -9,15 +9,12 @@ import json
 import pathlib
 import signal
 
-import jax
 import numpy as np
 from PIL import Image
 import pytest
 
 from vit_jax import predictor
-from vit_jax import run
 from vit_jax.models import variants
-from vit_jax.weights import files
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ('cat', '<b>dog</b>', 'eel')
@@ -25,14 +22,9 @@ SIZE = 8
 
 
 @pytest.fixture(scope='module')
-def weights(tmp_path_factory):
+def weights(save_random_weights, tmp_path_factory):
   model = variants.build('small-digits', num_classes=3, image_size=SIZE, hidden_size=16, mlp_dim=32, patch_size=2)
-  rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(0, .5, leaf.shape).astype(np.float32),
-                        variants.abstract_params(model, SIZE))
-  path = tmp_path_factory.mktemp('weights') / 'toy.safetensors'
-  files.save(path, params, run.describe_model(model, NAMES, SIZE), 'made by a test')
-  return path
+  return save_random_weights(tmp_path_factory.mktemp('weights') / 'toy.safetensors', model, SIZE, NAMES)
 
 
 def picture(kind='PNG', seed=1, side=SIZE, **options):

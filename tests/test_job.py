@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import digits
+from configs import folder
 from vit_jax import job as job_lib
 from vit_jax import run
 from vit_jax.errors import BadInput
@@ -60,3 +61,38 @@ def test_model_and_size_are_those_of_the_weights_unless_given(tmp_path):
 def test_weights_that_are_not_named_are_asked_for(tmp_path):
   with pytest.raises(BadInput, match=r'this recipe starts from weights; .*--config\.init='):
     job_lib.prepare(open_ended(''), tmp_path)
+
+
+def test_sizes_that_grow_need_positions_of_any_size(tmp_path):
+  """Whether the config or the variant says that they are a table."""
+  config = digits.get_config()
+  config.augment.sizes = (4, 8)
+  config.model.posemb = 'sincos2d'
+  job_lib.prepare(config, tmp_path)
+  for config.model.posemb, config.model.variant in (('learned', 'small-digits'), (None, 'ViT-Ti_16')):
+    config.model.patch_size = 2
+    with pytest.raises(BadInput, match=r'augment\.sizes=\(4, 8\) needs positions that fit any size'):
+      job_lib.prepare(config, tmp_path)
+  config.augment.sizes = (8,)  # That of the table.
+  job_lib.prepare(config, tmp_path)
+
+
+def early(**changes):
+  """The recipe for folders, whose model and epochs follow from the number of pictures, as it is checked before them."""
+  config = folder.get_config()
+  config.data.path = 'no/such/folder'
+  with config.unlocked():
+    config.update_from_flattened_dict(changes)
+  return config
+
+
+@pytest.mark.parametrize('changes', [{'batch_size': 1024}, {'model.num_heads': 3}])
+def test_what_fits_some_number_of_pictures_is_not_refused_before_they_are_counted(changes, tmp_path):
+  with pytest.raises(BadInput, match='no/such/folder'):
+    job_lib.prepare(early(**changes), tmp_path)
+
+
+@pytest.mark.parametrize('changes, message', [({'model.num_heads': 7}, 'num_heads=7'), ({'seed': -1}, 'seed=-1')])
+def test_what_fits_none_is_refused_first(changes, message, tmp_path):
+  with pytest.raises(BadInput, match=message):
+    job_lib.prepare(early(**changes), tmp_path)

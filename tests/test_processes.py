@@ -7,9 +7,13 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
+import jax
+import numpy as np
 import pytest
 
+from vit_jax import checkpoint
 from vit_jax import processes
 from vit_jax.errors import BadInput
 
@@ -133,7 +137,6 @@ def test_one_process_agrees_with_itself():
 
 
 def test_slurm_is_found_by_itself(monkeypatch):
-  import jax
   asked = []
   monkeypatch.setattr(jax.distributed, 'initialize', lambda **options: asked.append(options))
   processes.start()
@@ -144,3 +147,19 @@ def test_slurm_is_found_by_itself(monkeypatch):
   monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '4')
   processes.start()
   assert len(asked) == 1 and 'coordinator_address' not in asked[0]
+
+
+@pytest.mark.parametrize('error, told', [
+    (TimeoutError('barrier'), True), (jax.errors.JaxRuntimeError('INTERNAL: Gloo: Connection closed by peer'), True),
+    (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory'), False), (ValueError('other'), False)])
+def test_what_tells_of_another_process(error, told, monkeypatch):
+  assert not processes.tells_of_another(error)  # There is none.
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  assert processes.tells_of_another(error) == told
+  # Nor is it taken for a checkpoint that is damaged, or of another optimizer.
+  def read(*_):
+    raise error
+  monkeypatch.setattr(checkpoint, 'read', read)
+  manager = types.SimpleNamespace(all_steps=lambda: [5], directory='here')
+  with pytest.raises(type(error) if told else checkpoint.OtherParts):
+    checkpoint.newest_state(manager, {'w': np.zeros(2)})

@@ -1,6 +1,8 @@
 """A step of a run again, against the metrics that the run itself wrote."""
 import contextlib
 import json
+import re
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -74,3 +76,11 @@ def test_a_bad_step_stops_or_is_skipped(tmp_path):
   assert result['steps'] == 20
   lines = list(map(json.loads, (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()))
   assert len(lines) == 20 and any('bad_step' in line for line in lines)
+  # And with the first one again: what was skipped before the checkpoint is no reason to stop after it.
+  (tmp_path / 'run' / 'result.json').unlink()
+  shutil.rmtree(tmp_path / 'run' / 'checkpoints' / '20')
+  assert 'bad_step' in next(line for line in lines if line['step'] == 12)
+  try:
+    train.train(config(**changes), tmp_path / 'run', recipe='digits', cache_dir=tmp_path / 'cache')
+  except BadInput as error:
+    assert re.search(r'usual at step (1[3-9]|20);', str(error))

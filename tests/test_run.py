@@ -162,3 +162,40 @@ def test_atomic_writing_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
   with pytest.raises(OSError, match='disk full'):
     atomic.write(path, 'new')
   assert path.read_text() == 'old'
+
+
+@pytest.mark.parametrize('make', [lambda path: path.write_text('half'), lambda path: path.mkdir()])
+def test_atomic_writing_that_is_interrupted_leaves_nothing_behind(tmp_path, make):
+  with pytest.raises(KeyboardInterrupt), atomic.replacing(tmp_path / 'w.npz') as partial:
+    make(partial)
+    raise KeyboardInterrupt
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_looked_into_is_one_line(tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(BadInput, match=r'file is not a run of vit_jax: config\.json is missing'):
+    run.RunFolder(tmp_path / 'file').config()
+  (tmp_path / 'config.json').mkdir()
+  with pytest.raises(BadInput, match=r'config\.json cannot be read \(Is a directory\)'):
+    run.RunFolder(tmp_path).config()
+
+
+def test_a_closed_folder_above_is_one_line(tmp_path, config, monkeypatch):
+  # Root may look anywhere, so the answer of the system is made up.
+  stat = run.os.stat
+  def closed(path, **options):
+    if 'closed' in str(path):
+      raise PermissionError(13, 'Permission denied')
+    return stat(path, **options)
+  monkeypatch.setattr(run.os, 'stat', closed)
+  monkeypatch.setattr(run.os, 'access', lambda path, mode: False)
+  with pytest.raises(BadInput, match='no permission to write'):
+    run.open_run(tmp_path / 'closed' / 'new', config)
+
+
+def test_times_are_of_the_step_where_a_start_was_stopped(tmp_path):
+  folder = run.RunFolder(tmp_path)
+  assert folder.times_at(3) == {}
+  folder.write_json('clock.json', {'step': 3, 'seconds': 1.5})
+  assert folder.times_at(3) == {'seconds': 1.5} and folder.times_at(2) == {}

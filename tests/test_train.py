@@ -109,7 +109,7 @@ def test_a_stopped_run_is_saved_and_says_how_to_go_on(uninterrupted, tmp_path):
   workdir = tmp_path / 'stopped'
   for stop, status, reason in [(signal.SIGINT, 130, 'stopped;'), (signal.SIGTERM, 0, 'stopped by SIGTERM;'),
                                (None, 0, 'the time is over;')]:
-    process = start(workdir, *(() if stop else ('--max_minutes=0.01',)))
+    process = start(workdir, *(() if stop else ('--max_minutes=0',)))
     if stop:
       wait_for_checkpoint(workdir, process)
       process.send_signal(stop)
@@ -121,6 +121,9 @@ def test_a_stopped_run_is_saved_and_says_how_to_go_on(uninterrupted, tmp_path):
   assert status == 0, err
   assert 'goes on after step' in out
   assert result(workdir)['weights_sha256'] == result(uninterrupted[0])['weights_sha256']
+  # What the starts before had taken is counted, though they were stopped between two lines.
+  clock = json.loads((workdir / 'clock.json').read_text())
+  assert result(workdir)['cpu_seconds'] > clock['cpu_seconds'] > 0
   # Stops leave no lines of their own in the metrics.
   assert list(map(without_time, metrics(workdir))) == list(map(without_time, metrics(uninterrupted[0])))
   assert len(json.loads((workdir / 'environment.json').read_text())) == 4
@@ -275,3 +278,10 @@ def test_a_teacher_teaches_its_own_classes_only(uninterrupted, train_here, tmp_p
   with pytest.raises(BadInput, match='the data are 8×8 of 1, 2: a teacher needs the same classes'):
     train_here(tmp_path / 'other', *short, "--config.data.classes=('1','2')")
   assert not (tmp_path / 'other').exists()
+
+
+@pytest.mark.parametrize('loss, usual, ratio, what', [
+    (9.0, 1.0, 5.0, 'the loss was 9 where 1 is usual'), (float('nan'), 1.0, 5.0, 'not finite'),
+    (2.3, 0.0, 0.0, 'not finite'), (2.3, 2.0, 0.0, 'not finite')])  # Of the last two the gradient was not.
+def test_why_a_step_was_bad(loss, usual, ratio, what):
+  assert what in train.what_was_bad({'bad_loss': loss, 'usual_loss': usual}, ratio)

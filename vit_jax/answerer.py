@@ -68,5 +68,6 @@ def calibrate(job, params, folder):
   head, _ = features_lib.width(traverse_util.flatten_dict(params, sep='/'))
   found = calibration.fit(features, some.labels, positions, head, *of_held_out, held_out.labels)
   if folder.writes:
-    calibration.save(folder.path / calibration.NAME, found, digests.of_tree(params))
+    with folder.writing():
+      calibration.save(folder.path / calibration.NAME, found, digests.of_tree(params))
   return found

@@ -1,18 +1,29 @@
 """Files that are there whole or not at all."""
 import contextlib
 import os
+import shutil
 
 
 @contextlib.contextmanager
 def replacing(path):
-  """A path to write to, for `with`; at its end that file takes the place of `path`, which stays as it was till then."""
+  """A path to write to, for `with`; at its end that file or folder takes the place of `path`.
+
+  Till then `path` stays as it was. Where an exception comes between, it still does, and nothing else is left behind.
+  """
   partial = path.with_name(f'.{path.name}.{os.getpid()}')
-  yield partial
-  if partial.is_file():  # Some libraries make files that nobody but the owner may read.
-    mask = os.umask(0)
-    os.umask(mask)
-    partial.chmod(0o666 & ~mask)
-  os.replace(partial, path)
+  try:
+    yield partial
+    if partial.is_file():  # Some libraries make files that nobody but the owner may read.
+      mask = os.umask(0)
+      os.umask(mask)
+      partial.chmod(0o666 & ~mask)
+    os.replace(partial, path)
+  except BaseException:
+    if partial.is_dir():
+      shutil.rmtree(partial, ignore_errors=True)
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
+    raise
 
 
 def write(path, text):

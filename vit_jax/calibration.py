@@ -118,8 +118,9 @@ def save(path, found, weights_sha256):
   from safetensors import numpy as safetensors  # Here, not above: start-up need not wait for it.
 
   metadata = {'calibration': json.dumps(found.numbers()), 'weights_sha256': weights_sha256}
-  with atomic.replacing(pathlib.Path(path)) as partial:
-    safetensors.save_file(found.arrays(), partial, metadata)
+  data = safetensors.save(found.arrays(), metadata)
+  with atomic.replacing(pathlib.Path(path)) as partial:  # Its own writing would not say what the system said.
+    partial.write_bytes(data)
 
 
 def read(path, weights_sha256):

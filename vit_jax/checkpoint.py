@@ -149,6 +149,8 @@ def newest_whole(manager, read_step, before=math.inf):
     except OtherParts:
       raise
     except Exception as error:  # Whatever a half-written file makes Orbax and TensorStore raise.
+      if processes.tells_of_another(error):
+        raise
       logging.warning('checkpoint %d is damaged and left out: %s', step,
                       error if isinstance(error, BadInput) else one_line(error))
   return None, None
@@ -165,6 +167,8 @@ def restore(manager, step, like):
   except BadInput:
     raise
   except Exception as error:  # What Orbax raises where the checkpoint has other parts.
+    if processes.tells_of_another(error):
+      raise
     raise OtherParts(
         f'checkpoint {step} in {manager.directory} is whole, but the optimizer of this vit_jax keeps other numbers '
         'than the one that saved it; go on with that version (environment.json names its commit), or train anew with '

@@ -109,9 +109,6 @@ def check(config):
     raise BadInput(f'augment.crop_padding={padding} must be at least 0 and less than image_size={size}')
   if not 0 < config.augment.crop_scale <= 1:
     raise BadInput(f'augment.crop_scale={config.augment.crop_scale} must be a share of the area, in (0, 1]')
-  if config.augment.sizes and config.model.posemb == 'learned':
-    raise BadInput(f'augment.sizes={config.augment.sizes} needs positions that fit any size, not a learned table; try '
-                   '--config.model.posemb=sincos2d')
   if not 0 <= config.optim.warmup_epochs < float('inf'):
     raise BadInput(f'optim.warmup_epochs={config.optim.warmup_epochs} must be a finite number of at least 0')
   if not 0 <= config.seed < 2**32:

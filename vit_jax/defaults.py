@@ -9,6 +9,8 @@ _BY_COUNT = [
     (1_000, {'model.variant': 'small-conv_8', 'batch_size': 64, 'steps': 4_000, 'augment.cutmix': 0.25}),
     (20_000, {'model.variant': 'medium-conv_8', 'batch_size': 128, 'steps': 6_000, 'augment.cutmix': 0.0}),
 ]
+# Numbers of pictures, one of each row.
+COUNTS = tuple(start or 1 for start, _ in _BY_COUNT)
 # Parts of all epochs that the warm-up and the time between two validations take.
 _WARMUP, _EVAL = 1 / 20, 1 / 10
 

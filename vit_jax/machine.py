@@ -13,6 +13,9 @@ import sys
 PACKAGES = ('vit_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow',
             'tensorflow-cpu', 'tensorflow-datasets', 'ml-collections')
 
+# What Linux grants a container, in bytes, or 'max'.
+CONTAINER_MEMORY = pathlib.Path('/sys/fs/cgroup/memory.max')
+
 
 def processor_name():
   """The processor as its maker calls it, where the system says so."""
@@ -35,11 +38,15 @@ def command_line():
 
 
 def memory():
-  """The memory of the machine, in bytes; None where the system does not say."""
+  """The memory of the machine, or of the container that this runs in, in bytes; None where the system does not say."""
   try:
-    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    whole = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
   except (AttributeError, ValueError, OSError):  # Windows
     return None
+  try:
+    return min(whole, int(CONTAINER_MEMORY.read_text()))
+  except (OSError, ValueError):  # There is no container, or it has 'max'.
+    return whole
 
 
 def memory_of(compiled):
@@ -76,6 +83,18 @@ def _status(name):
   return int(match.group(1)) * 1024 if match else None
 
 
+def commit(root=pathlib.Path(__file__).parents[1]):
+  """The git commit of this clone, with '-dirty' where files were changed; None where it is none, or there is no git."""
+  if not (root / '.git').exists():  # Or git would speak of a repository that the installed package happens to lie in.
+    return None
+  try:
+    git = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], capture_output=True, text=True,
+                         cwd=root, check=False)
+  except OSError:
+    return None
+  return git.stdout.strip() or None
+
+
 def environment():
   """What this start runs on: time, command, versions, processor, devices, and the git commit where there is one."""
   import jax  # Here, not above: the command line must be quick.
@@ -85,8 +104,6 @@ def environment():
       versions[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
       pass
-  git = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], capture_output=True, text=True,
-                       cwd=pathlib.Path(__file__).parent, check=False)
   return {
       'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
       'command': command_line(),
@@ -98,5 +115,5 @@ def environment():
       'cores': num_cores(),
       'devices': [str(device.device_kind) for device in jax.devices()],
       'versions': versions,
-      'commit': git.stdout.strip() or None,
+      'commit': commit(),
   }

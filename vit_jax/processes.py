@@ -61,8 +61,10 @@ def _addressed(coordinator, num_processes, process_id):
 def tells_of_another(error):
   """Whether an exception means that another process of this training is gone."""
   import jax
+  if jax.process_count() == 1 or 'RESOURCE_EXHAUSTED' in str(error):  # The memory of this one's own device.
+    return False
   # The second is what Orbax says where the others do not come to save with this one.
-  return jax.process_count() > 1 and isinstance(error, (jax.errors.JaxRuntimeError, TimeoutError))
+  return isinstance(error, (jax.errors.JaxRuntimeError, TimeoutError))
 
 
 @contextlib.contextmanager

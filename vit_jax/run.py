@@ -5,6 +5,7 @@
     data.json         pictures of each part and class, what was left out, and a digest of it all
     environment.json  one entry a start: command, versions, processor, devices
     metrics.jsonl     one line a logged step
+    clock.json        where a start was stopped, and what all of them had taken by then
     tensorboard/      the same numbers as TensorBoard events
     checkpoints/      Orbax: the newest ones and the best on validation
     calibration.safetensors  how sure to be of an answer, and what is unlike the training; written at the end
@@ -112,8 +113,10 @@ class RunFolder:
     """The contents of one of the folder's JSON files; raises BadInput where it is missing or broken."""
     try:
       return json.loads((self.path / name).read_text(encoding='utf-8'))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
       raise BadInput(f'{self.path} is not a run of vit_jax: {name} is missing') from None
+    except OSError as error:
+      raise BadInput(f'{self.path / name} cannot be read ({reason(error)})') from None
     except ValueError as error:
       raise BadInput(f'{self.path / name} is damaged: {error}') from None
 
@@ -165,6 +168,13 @@ class RunFolder:
         atomic.write(self.metrics_path, ''.join(json.dumps(line) + '\n' for line in kept))
     return kept[-1] if kept else {}
 
+  def times_at(self, step):
+    """What all starts had taken where the last one was stopped, if that was after this step: {name: value} or {}."""
+    if not (self.path / 'clock.json').exists():
+      return {}
+    times = self.read_json('clock.json')
+    return times if times.pop('step') == step else {}
+
   def log(self, line):
     """Appends one line of metrics, a dict with at least 'step'; raises BadInput where that is not possible."""
     if self.writes:
@@ -186,19 +196,20 @@ def open_run(path, config):
   """
   path = paths.typed(path)
   config_path = path / 'config.json'
-  if path.exists() and not path.is_dir():
+  # Not Path.exists, which raises where a folder above may not be looked into.
+  if os.path.exists(path) and not path.is_dir():
     raise BadInput(f'--workdir={path} is a file; name a folder')
-  if path.is_dir() and any(file.name != LOCK for file in path.iterdir()) and not config_path.exists():
+  existing = next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))
+  if not os.access(existing, os.W_OK) or not existing.is_dir():
+    raise BadInput(f'--workdir={path} cannot be written (no permission to write to {existing}); name another folder')
+  if os.path.isdir(path) and any(file.name != LOCK for file in path.iterdir()) and not os.path.exists(config_path):
     raise BadInput(f'--workdir={path} holds files but no run of vit_jax; name a new or empty folder')
-  if config_path.exists():
+  if os.path.exists(config_path):
     # Through JSON both ways, so that only values that really differ are seen to.
     there, now = RunFolder(path).config(), config_lib.from_json(config_lib.to_json(config))
     if lines := config_lib.differences(there, now):
       raise BadInput(f'--workdir={path} belongs to a run with another config ({"; ".join(lines)}); name another '
                      'folder, or give the old values')
-  existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-  if not os.access(existing, os.W_OK) or not existing.is_dir():
-    raise BadInput(f'--workdir={path} cannot be written (no permission to write to {existing}); name another folder')
   return RunFolder(path)
 
 

@@ -73,7 +73,7 @@ class Step:
     return images, targets, dropout_key
 
   def losses(self, params, images, targets, key):
-    """-> the loss of each picture in nats, f32[B], and the logits, f32[B,K]."""
+    """-> the loss of each picture in nats, f32[B], and logits, f32[B,K]; of DeiT's two heads [2,B] and [2,B,K]."""
     if self.head_only:
       params = jax.lax.stop_gradient(params) | {name: params[name] for name in vit.HEADS if name in params}
     logits = self.model.apply({'params': params}, images, train=True, rngs={'dropout': key})
@@ -117,16 +117,18 @@ class Step:
       bad |= (state.usual_loss > 0) & (new['loss'] > self.max_loss_ratio * state.usual_loss)
     mean = jnp.where(state.usual_loss > 0, young_mean(state.usual_loss, new['loss'], .99, state.step), new['loss'])
     usual_loss = jnp.where(bad, state.usual_loss, mean)
+    steps_before = state.step % self.log_every
     if self.skip_bad:
       keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(bad, a, b), old, new)
       params, ema, opt_state = keep((state.params, state.ema, state.opt_state), (params, ema, opt_state))
-      new = {name: jnp.where(jnp.isfinite(value), value, 0.0) for name, value in new.items()}
+      # What is not finite counts as what was usual since the last line of metrics, or before it.
+      usual = lambda name: state.sums[name] / jnp.where(steps_before == 0, self.log_every, steps_before)
+      new = {name: jnp.where(jnp.isfinite(value), value, usual(name)) for name, value in new.items()}
     step = state.step + 1
     note = bad & (self.skip_bad | (state.bad_step == 0))
     bad_step = jnp.where(note, step, state.bad_step)
     bad_loss = jnp.where(note, out['loss'], state.bad_loss)
 
-    steps_before = state.step % self.log_every
     sums = {name: jnp.where(steps_before == 0, 0.0, state.sums[name]) + new[name] for name in new}
     state = TrainState(step, params, ema, opt_state, sums, bad_step, bad_loss, usual_loss)
     metrics = {name: total / (steps_before + 1) for name, total in sums.items()}
@@ -140,6 +142,9 @@ class Step:
     # As in `gradients`, whose only part it is; dropout differs where there are several.
     loss, logits = self.losses(state.params, images, targets, jax.random.fold_in(dropout_key, 0))
     out = self.gradients(state.params, dropout_key, images, targets, batch['label'])
-    probability = jnp.take_along_axis(jax.nn.softmax(logits), batch['label'][:, None], axis=1)[:, 0]
+    probabilities = jax.nn.softmax(logits)
+    if logits.ndim == 3:  # Of DeiT's two heads the mean.
+      loss, probabilities = loss.mean(0), probabilities.mean(0)
+    probability = jnp.take_along_axis(probabilities, batch['label'][:, None], axis=1)[:, 0]
     return {'images': images, 'loss': loss, 'probability': probability,
             'grad_norms': jax.tree.map(jnp.linalg.norm, jax.tree.map(jnp.ravel, out['grads']))}

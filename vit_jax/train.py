@@ -7,6 +7,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vit_jax import answerer
 from vit_jax import checkpoint
@@ -28,7 +29,7 @@ from vit_jax.errors import BadInput
 from vit_jax.models import vit
 
 
-def check_steps(metrics, manager):
+def check_steps(metrics, manager, max_loss_ratio):
   """Raises BadInput where a step went wrong, naming it and the checkpoint that is still good."""
   if not metrics['bad_step']:
     return
@@ -36,15 +37,15 @@ def check_steps(metrics, manager):
   manager.wait_until_finished()
   good = manager.latest_step()
   saved = f'the checkpoint of step {good} is good' if good else 'there is no checkpoint yet'
-  raise BadInput(f'{what_was_bad(metrics)} at step {step}; {saved}. See what was in its batch with '
+  raise BadInput(f'{what_was_bad(metrics, max_loss_ratio)} at step {step}; {saved}. See what was in its batch with '
                  f'--replay_step={step}; go on without such steps with --config.on_bad_step=skip, or in a new '
                  '--workdir try a lower --config.optim.lr (and muon_lr), or a --config.optim.grad_clip')
 
 
-def what_was_bad(metrics):
+def what_was_bad(metrics, max_loss_ratio):
   """What was wrong with the step that is noted as bad."""
   loss, usual = float(metrics['bad_loss']), float(metrics['usual_loss'])
-  if math.isfinite(loss) and loss > usual:
+  if max_loss_ratio and math.isfinite(loss) and loss > usual > 0:
     return f'the loss was {loss:.4g} where {usual:.4g} is usual'
   return 'the loss or its gradient was not finite'
 
@@ -66,7 +67,7 @@ def train(config, workdir, *, recipe, cache_dir, country='', max_minutes=None):
   job = job_lib.prepare(config, cache_dir, folder.read_json('model.json') if exists else None)
   if not exists:  # Before the folder is made, that there be none where other weights do not fit.
     job.read_other_weights()
-  deadline = started + 60 * max_minutes if max_minutes else None
+  deadline = started + 60 * max_minutes if max_minutes is not None else None
   processes.meet('before the folder is made')
   with folder.locked():
     folder.create(config, run.describe_model(job.model, job.data.class_names, job.config.data.image_size),
@@ -81,6 +82,8 @@ def train_in(folder, job, started, *, recipe, country, deadline):
   with (contextlib.closing(folder.checkpoints(job.config.keep)) as manager,
         contextlib.closing(energy.Meter()) as meter, processes.ending_together()):
     state, start_step = checkpoint.restore_latest(manager, job.abstract_state)
+    if state and job.config.on_bad_step == 'stop':  # What was skipped in a start before this one is no reason to stop.
+      state = state.replace(bad_step=jax.device_put(np.int32(0), state.bad_step.sharding))
     print(overview.describe(job, recipe, folder.path, start_step), flush=True)
     print('compiling the train step …', flush=True)
     with futures.ThreadPoolExecutor(1) as pool:
@@ -89,8 +92,9 @@ def train_in(folder, job, started, *, recipe, country, deadline):
       # Compiling needs no Python, so that this takes no time of its own.
       state = state or job.initial_state()
       quiet.import_tensorflow()  # For tf.data.
-    clock = Clock(folder.rewind_metrics(start_step), started, meter)
-    state, last_line = loop(job, folder, manager, compiling.result(), state, start_step, clock, deadline)
+    last_line = folder.rewind_metrics(start_step)
+    clock = Clock(last_line | folder.times_at(start_step), started, meter)
+    state, last_line = loop(job, folder, manager, compiling.result(), state, start_step, clock, last_line, deadline)
     answerer.calibrate(job, state.ema, folder)  # For vit_jax.predict.
     return finish(job, state, clock, last_line, country)
 
@@ -126,10 +130,10 @@ def one_by_one(job, train_step):
   return job.mesh.size > 1 or 4 * machine.memory_of(train_step) > (machine.memory() or math.inf)
 
 
-def loop(job, folder, manager, train_step, state, start_step, clock, deadline):
+def loop(job, folder, manager, train_step, state, start_step, clock, line, deadline):
   """The steps from `start_step` to the end, the next one by `train_step`: -> the last state and line of metrics.
 
-  Raises interrupt.Stopped as `train` says.
+  `line` is the last line of metrics before them, {} for none. Raises interrupt.Stopped as `train` says.
   """
   config = job.config
   size = job.size_at(start_step)
@@ -137,7 +141,6 @@ def loop(job, folder, manager, train_step, state, start_step, clock, deadline):
   batches = pipeline.train_batches(job.data.train, batch_size=config.batch_size, seed=config.seed,
                                    start_step=start_step, share=processes.share())
   alone = one_by_one(job, train_step)
-  line = clock.before
   bar = progress.Progress(start_step=start_step, total_steps=job.total_steps, batch_size=config.batch_size,
                           shown=folder.writes)
   writer = tensorboard.Writer(folder.path / 'tensorboard') if folder.writes else tensorboard.Nothing()
@@ -162,9 +165,10 @@ def loop(job, folder, manager, train_step, state, start_step, clock, deadline):
       metrics = jax.device_get(metrics)  # the only host sync
       manager.check()
       if config.on_bad_step == 'stop':
-        check_steps(metrics, manager)
+        check_steps(metrics, manager, config.max_loss_ratio)
       elif metrics['bad_step'] > line.get('bad_step', 0):
-        bar.say(f'step {int(metrics["bad_step"])} was skipped: {what_was_bad(metrics)}')
+        bar.say(f'step {int(metrics["bad_step"])} was skipped: '
+                f'{what_was_bad(metrics, config.max_loss_ratio)}')
       validation = {}
       if validate and len(job.data.validation):
         validation = job.evaluate(state.ema, job.data.validation)
@@ -176,6 +180,7 @@ def loop(job, folder, manager, train_step, state, start_step, clock, deadline):
       if validate or stopped:
         checkpoint.save(manager, step, state, {'accuracy': validation['accuracy']} if validation else None)
       if stopped and step < job.total_steps:
+        folder.write_json('clock.json', {'step': step, **clock.read()})
         raise stopped
   return state, line
 

@@ -1,4 +1,6 @@
 """What all commands share: which recipe is meant."""
+import errno
+import os
 import pathlib
 
 import pytest
@@ -28,3 +30,15 @@ def test_a_recipe_that_is_not_there_is_refused_before_its_overrides_are_read(giv
   monkeypatch.chdir(tmp_path)
   with pytest.raises(BadInput, match=r'does not exist; there are configs/cifar10\.py, .*configs/digits\.py'):
     command.parse_flags(['program', *given])
+
+
+@pytest.mark.parametrize('number, line', [
+    (errno.ENOSPC, 'error: No space left on device: w.npz; mend that, and give the same command\n'), (errno.EIO, None)])
+def test_what_the_system_refuses_is_one_line(number, line, monkeypatch, capsys):
+  def main():
+    raise OSError(number, os.strerror(number), 'w.npz')
+  monkeypatch.setattr(command.app, 'run', lambda start, flags_parser: start([]))
+  with pytest.raises(SystemExit if line else OSError) as error:
+    command.run(main, interrupted=str)
+  if line:
+    assert error.value.code == 2 and capsys.readouterr().err == line

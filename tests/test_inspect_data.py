@@ -1,5 +1,6 @@
 """The command: what it says and shows of a folder with planted flaws, and one line for each mistake."""
 import html.parser
+import os
 import pathlib
 import re
 import subprocess
@@ -9,10 +10,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from configs import finetune_small
 from vit_jax import command as command_lib
 from vit_jax import inspect_data
 from vit_jax import inspect_page
 from vit_jax.data import inspect
+from vit_jax.data import load
 from vit_jax.data import source
 from vit_jax.errors import BadInput
 
@@ -211,3 +214,25 @@ def test_a_mistake_is_one_line(flags, message):
 def test_a_page_that_cannot_be_written_is_refused_before_the_work(html, message, tmp_path):
   with pytest.raises(BadInput, match=message):
     command_lib.writable('html', str(tmp_path / html))
+
+
+def test_names_that_are_not_utf8_are_shown(tmp_path):
+  for name in (b'cat\xe9/1.png', b'cat\xe9/2.png', b'dog/1.png', b'dog/2.png'):
+    path = tmp_path / 'odd' / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photo(len(list((tmp_path / 'odd').rglob('*'))))).save(path)
+  done = command(f'--path={tmp_path / "odd"}', f'--html={tmp_path / "page.html"}', f'--cache_dir={tmp_path}')
+  assert done.returncode == 0 and 'cat\\udce9' in done.stdout, done.stderr
+  assert 'cat\\udce9' in (tmp_path / 'page.html').read_text(encoding='utf-8')
+
+
+def test_the_size_may_be_that_of_weights_and_what_training_leaves_out_is_left_out(small_weights, tmp_path, monkeypatch):
+  recipe = finetune_small.get_config()
+  recipe.init, recipe.data.name, recipe.data.classes = str(small_weights), 'digits', ()
+  asked = {}
+  monkeypatch.setattr(load, 'load', lambda name, **options: asked.update(options) or name)
+  assert inspect_data.open_data(recipe, None, tmp_path) == ('digits', None, None)
+  assert asked['image_size'] == 8 and asked['clear_of'] == ('cifar10', 'tiny_imagenet')
+  recipe.init = ''
+  with pytest.raises(BadInput, match='starts from weights; name a file'):
+    inspect_data.open_data(recipe, None, tmp_path)

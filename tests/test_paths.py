@@ -1,4 +1,5 @@
 """Paths that people type, against what the shell makes of them."""
+import os
 import pathlib
 
 import pytest
@@ -35,3 +36,9 @@ def test_what_can_be_no_path(text, message):
 def test_whatever_takes_a_path_says_so(takes, path):
   with pytest.raises(BadInput):
     takes(path)
+
+
+def test_names_need_not_be_utf8():
+  assert paths.typed(os.fsdecode(b'K\xe4tzchen.jpg')).name == 'K\udce4tzchen.jpg'
+  assert paths.is_possible(os.fsdecode(b'\xe4' * 255)) and not paths.is_possible(os.fsdecode(b'\xe4' * 256))
+  assert not paths.is_possible('\ud800')  # What no name of a file is decoded to.

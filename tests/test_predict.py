@@ -5,6 +5,7 @@ The weights are bare unless a test says that they are calibrated.
 import csv
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -241,3 +242,12 @@ def test_a_run_whose_checkpoints_are_empty_is_one_line(model, tmp_path):
   (tmp_path / 'checkpoints').mkdir()
   with pytest.raises(BadInput, match='holds no checkpoint that is whole'):
     predictor.Predictor.load(tmp_path)
+
+
+def test_names_that_are_not_utf8_are_answered_with_the_rest(weights, tmp_path, folder):
+  odd = os.fsdecode(b'K\xe4tzchen.png')
+  for name in (odd, 'Zebra.png'):
+    (tmp_path / name).write_bytes((folder / '03.png').read_bytes())
+  lines = command(weights, tmp_path, '--json').stdout.decode().splitlines()
+  assert [json.loads(line)['file'] for line in lines] == [f'{tmp_path}/{odd}', f'{tmp_path}/Zebra.png']
+  assert command(weights, tmp_path / odd).returncode == 0

@@ -27,6 +27,9 @@ def replacing(path):
 
 
 def write(path, text):
-  """Writes a text file whole or not at all: what was there before stays until the new text is on disk."""
+  """Writes a text file whole or not at all: what was there before stays until the new text is on disk.
+
+  What is no UTF-8, as names of files may be, is written as \\udcXX, which JSON reads as it was.
+  """
   with replacing(path) as partial:
-    partial.write_text(text, encoding='utf-8')
+    partial.write_text(text, encoding='utf-8', errors='backslashreplace')

@@ -1,6 +1,8 @@
 """What all commands share: the flags --config and --cache_dir, and one line for a mistake instead of a stack trace."""
 import difflib
+import errno
 import functools
+import io
 import os
 import pathlib
 import re
@@ -21,6 +23,9 @@ _CONFIG = config_flags.DEFINE_config_file('config', None, 'The recipe, e.g. conf
                                           '--config.KEY=VALUE.')
 _CACHE_DIR = flags.DEFINE_string('cache_dir', '~/.cache/vit_jax', 'Decoded pictures and compiled programs, kept '
                                  'for the next start; safe to delete.')
+
+# What the system refuses for reasons of the user's: no room, no permission.
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 RECIPES = pathlib.Path(configs.__file__).parent
 
@@ -123,6 +128,8 @@ def run(main, *, interrupted, arguments=False):
   `interrupted()` says what Ctrl-C leaves behind.
   """
   quiet.silence()
+  if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files need not be UTF-8, nor terminals know ours.
+    sys.stdout.reconfigure(errors='backslashreplace')
   parser = functools.partial(parse_flags, named_only=not arguments)
   try:
     app.run(lambda argv: main(argv[1:]) if arguments else main(), flags_parser=parser)
@@ -132,6 +139,12 @@ def run(main, *, interrupted, arguments=False):
   except BrokenPipeError:  # Whoever reads this has seen enough, as `| head` has.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)  # 128 + SIGPIPE
+  except OSError as error:
+    if error.errno not in REFUSED:
+      raise
+    print(f'error: {error.strerror}{f": {error.filename}" if error.filename else ""}; mend that, and give the same '
+          'command', file=sys.stderr)
+    sys.exit(2)
   except KeyboardInterrupt:
     print(f'\nstopped; {interrupted()}', file=sys.stderr)
     sys.exit(130)

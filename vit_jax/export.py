@@ -53,6 +53,8 @@ def check_place(name):
     raise BadInput(f'{name} exists already; name a new folder')
   if not out.absolute().parent.is_dir():
     raise BadInput(f'{name} must be in a folder that exists')
+  if not os.access(out.absolute().parent, os.W_OK):
+    raise BadInput(f'{name} cannot be written: no permission to write to {out.absolute().parent}; name another place')
   return kind, out
 
 
@@ -108,6 +110,9 @@ def main(arguments):
     with atomic.replacing(out) as partial, partial.open('wb') as file:
       np.savez(file, **flat)
   elif kind in RUN:
+    if not names:
+      raise BadInput(f'{arguments[0]} has no head, so that a program would answer nothing; train one with '
+                     f'--config.init={arguments[0]}')
     write_program(kind, out, model, flat, description, calibrated.divisor if calibrated else 1.0)
   elif kind == 'timm':
     named, config = outward.to_timm(flat, model, names, size)

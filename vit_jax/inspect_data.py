@@ -21,7 +21,17 @@ _STRICT = flags.DEFINE_boolean('strict', False, 'End with exit status 1 where so
 flags.adopt_module_key_flags(command)
 
 # What a folder is looked at with where no recipe says it; as in configs/folder.py.
-FOLDER = {'classes': (), 'image_size': 64, 'val_fraction': 0.1}
+FOLDER = {'classes': (), 'image_size': 64, 'val_fraction': 0.1, 'clear_of': ()}
+
+
+def with_size(config):
+  """The config with the size of its pictures, which may be that of the weights it starts from."""
+  from vit_jax import defaults
+  from vit_jax.weights import load
+
+  if config.data.image_size is not None:
+    return config
+  return defaults.from_weights(config, load.read(config.init)[1] if config.init else None)
 
 
 def open_data(config, path, cache_dir):
@@ -35,15 +45,16 @@ def open_data(config, path, cache_dir):
   from vit_jax.data import load
   from vit_jax.data import source
 
-  options = FOLDER
+  options = FOLDER | {'name': 'folder', 'data_dir': None, 'path': path}
   if config is not None:
-    options = {name: config.data[name] for name in FOLDER}
-    if config.data.name != 'folder':
-      return load.load(config.data.name, data_dir=config.data.dir, cache_dir=cache_dir, **options), None, None
-    path = config.data.path
+    data = with_size(config).data
+    options = {name: data[name] for name in ('name', *FOLDER)} | {'data_dir': data.dir, 'path': data.path}
+    path = data.path
+  if options['name'] != 'folder':
+    return load.load(cache_dir=cache_dir, **options), None, None
   found = folder_lib.read(path, cache_dir=cache_dir, image_size=options['image_size'])
   try:
-    return folder_lib.load(path, cache_dir=cache_dir, **options), found, None
+    return load.load(cache_dir=cache_dir, **options), found, None
   except BadInput as error:
     if not found.files:
       raise
@@ -85,7 +96,7 @@ def main():
 
   found = inspect.inspect(*open_data(config, _PATH.value, command.cache_dir()))
   try:
-    html.write_text(inspect_page.render(found), encoding='utf-8')
+    html.write_text(inspect_page.render(found), encoding='utf-8', errors='backslashreplace')
   except OSError as error:
     raise BadInput(f'--html={html} cannot be written ({error.strerror}); name another place') from None
   print(summary(found, str(html)))

@@ -1,4 +1,5 @@
 """Paths as people type them."""
+import os
 import pathlib
 
 from vit_jax.errors import BadInput
@@ -8,8 +9,11 @@ LONGEST_NAME = 255
 
 
 def is_possible(text):
-  """Whether a file could have this path."""
-  return '\0' not in text and all(len(part.encode()) <= LONGEST_NAME for part in text.split('/'))
+  """Whether a file could have this path, whose bytes need not be UTF-8."""
+  try:
+    return '\0' not in text and all(len(os.fsencode(part)) <= LONGEST_NAME for part in text.split('/'))
+  except UnicodeEncodeError:
+    return False
 
 
 def typed(text):

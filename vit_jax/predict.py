@@ -60,10 +60,11 @@ def find(names):
   found = []
   for name in names:
     path = paths.typed(name)
-    matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(name) and not path.exists() else [path]
+    pattern = glob.has_magic(name) and not os.path.exists(path)  # Path.exists raises where it may not look.
+    matches = sorted(glob.glob(str(path), recursive=True)) if pattern else [path]
     if name == '-':
       found.append(('-', True))
-    elif not matches or not pathlib.Path(matches[0]).exists():
+    elif not matches or not os.path.exists(matches[0]):
       raise BadInput(f'{name} does not exist; name pictures, folders of them, or - for the standard input')
     else:
       for match in map(pathlib.Path, matches):

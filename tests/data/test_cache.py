@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from vit_jax.data import cache
+from vit_jax.errors import BadInput
 
 
 def test_is_written_once_for_each_key(tmp_path):
@@ -18,14 +19,19 @@ def test_is_written_once_for_each_key(tmp_path):
   assert sorted(path.name for path in first.parent.iterdir()) == sorted([first.name, second.name])
 
 
-@pytest.mark.parametrize('error', [OSError('disk full'), KeyboardInterrupt(), ValueError('broken')])
-def test_nothing_is_left_of_a_failure(tmp_path, error):
+@pytest.mark.parametrize('error, raised, message', [
+    (OSError(28, 'No space left on device'), BadInput, r'kept in .*pictures \(No space left.*--cache_dir='),
+    (KeyboardInterrupt('c'), KeyboardInterrupt, 'c'), (ValueError('broken'), ValueError, 'broken')])
+def test_nothing_is_left_of_a_failure(tmp_path, error, raised, message):
   def fail(folder):
     (folder / 'half').write_text('half')
     raise error
-  with pytest.raises(type(error)):
+  with pytest.raises(raised, match=message):
     cache.folder(tmp_path, 'name', 1, fail)
   assert list((tmp_path / 'pictures').iterdir()) == []
+  (tmp_path / 'file').touch()
+  with pytest.raises(BadInput, match='decoded pictures cannot be kept in'):
+    cache.folder(tmp_path / 'file', 'name', 1, fail)
 
 
 def test_two_at_once_share_what_the_quicker_one_wrote(tmp_path):

@@ -157,3 +157,12 @@ def test_heic_where_it_is_installed():
   got, size = picture.read(encode(Image.fromarray(painted(64, 64)), 'HEIF', quality=95), 64)
   assert size == (64, 64)
   assert np.abs(got.astype(int) - painted(64, 64)).mean() < 4
+
+
+@pytest.mark.parametrize('kind', ['TIFF', 'JPEG', 'WEBP'])
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_the_size_is_that_of_the_upright_picture_in_every_format(kind, orientation):
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  got, size = picture.read(encode(Image.fromarray(painted(300, 480)), kind, exif=exif), 10)
+  assert size == ((480, 300) if orientation == 1 else (300, 480)) and got.shape == (10, 10, 3)

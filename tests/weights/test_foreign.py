@@ -1,6 +1,8 @@
 """Whose weights these are, what model they are of, and what of it is not read."""
 import json
 import pathlib
+import subprocess
+import sys
 
 from flax import traverse_util
 import jax
@@ -54,7 +56,8 @@ def test_a_published_model_is_known_by_its_parameters(name):
 
 
 @pytest.mark.parametrize(('width', 'layers', 'mlp', 'heads'), [
-    (192, 12, 768, 3), (1280, 32, 5120, 16), (1024, 24, 4096, 16), (128, 1, 128, 2)])
+    (192, 12, 768, 3), (1280, 32, 5120, 16), (1024, 24, 4096, 16), (128, 1, 128, 2),
+    (1408, 40, 6144, 16), (1664, 48, 8192, 16), (1152, 27, 4304, 16)])  # Zhai et al. 2022, table 2; So400m
 def test_heads_where_nothing_says_how_many(width, layers, mlp, heads):
   assert sizes.num_heads(None, width, layers, mlp) == heads
   with pytest.raises(BadInput, match='how many heads share the 100 features; put its config'):
@@ -197,3 +200,19 @@ def test_arrays_are_not_copied_on_the_way():
   kernel = found['Transformer/encoderblock_0/MlpBlock_3/Dense_0/kernel']
   assert np.shares_memory(kernel, flat['vit.encoder.layer.0.intermediate.dense.weight'])
   assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
+
+
+def test_a_backbone_names_no_classes_though_its_config_does(tmp_path):
+  """As transformers saves the backbone of a fine-tuned classifier."""
+  folder = copied(tmp_path, 'hf_vit_16')
+  flat = {name: leaf for name, leaf in safetensors.load_file(folder / 'model.safetensors').items()
+          if not name.startswith('classifier.')}
+  safetensors.save_file(flat, folder / 'model.safetensors')
+  config = json.loads((folder / 'config.json').read_text())
+  (folder / 'config.json').write_text(json.dumps(config | {'id2label': {'0': 'cat', '1': 'dog'}}))
+  assert load.read(folder)[1]['class_names'] == []
+  with pytest.raises(BadInput, match='has no head, so it names no classes'):
+    load.open_model(folder)
+  done = subprocess.run([sys.executable, '-m', 'vit_jax.export', folder, tmp_path / 'w.stablehlo'], text=True,
+                        capture_output=True, check=False)
+  assert done.returncode == 2 and 'has no head, so that a program would answer nothing' in done.stderr

@@ -70,3 +70,9 @@ def test_without_the_extra_the_way_to_it_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
   with pytest.raises(BadInput, match=r"pip install 'vit_jax\[hub\]'"):
     hub.fetch('hf://someone/tiny')
+
+
+def test_a_model_that_is_a_pickle_only_is_refused_with_the_reason(cache):
+  (cache / 'models--someone--tiny' / 'snapshots' / COMMIT / 'model.safetensors').unlink()
+  done = look('hf://someone/tiny', cache)
+  assert 'BadInput: hf://someone/tiny holds no model.safetensors; pytorch_model.bin, a pickle' in done.stderr

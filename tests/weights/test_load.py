@@ -167,3 +167,11 @@ def test_a_mistake_in_exporting_is_one_line(arguments, message):
                         check=False)
   assert done.returncode == 2 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert message in done.stderr
+
+
+def test_shipped_weights_are_found_beside_a_folder_of_their_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'cifar10').mkdir()  # As data are, once unpacked.
+  assert load.read('cifar10')[1]['class_names'][3] == 'cat'
+  with pytest.raises(BadInput, match=r'cifar10 is not a run of vit_jax: model\.json is missing'):
+    load.read('./cifar10')

@@ -8,6 +8,7 @@ decoded once into the cache folder (S·S·3 bytes each), in the order of their d
 new dates make them be decoded again. The parts follow the content too, and near-duplicates stay together.
 """
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -76,7 +77,7 @@ def read(path, *, cache_dir, image_size):
 
 def file_digests(root, names, cache_dir):
   """The SHA-256 of each file's content; of files that have not been touched since the last time, from a note."""
-  note = pathlib.Path(cache_dir) / 'digests' / (hashlib.sha256(str(root).encode()).hexdigest()[:12] + '.json')
+  note = pathlib.Path(cache_dir) / 'digests' / (hashlib.sha256(os.fsencode(root)).hexdigest()[:12] + '.json')
   try:
     known = json.loads(note.read_text(encoding='utf-8'))
   except (OSError, ValueError):
@@ -97,8 +98,9 @@ def file_digests(root, names, cache_dir):
     done = progress.track(pool.map(digest, names), total=len(names), desc='reading', unit='files')
     found = dict(zip(names, done, strict=True))
   if found != known:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(note, json.dumps(found))
+    with contextlib.suppress(OSError):  # It only saves time.
+      note.parent.mkdir(parents=True, exist_ok=True)
+      atomic.write(note, json.dumps(found))
   return [found[name][2] for name in names]
 
 

@@ -57,7 +57,9 @@ def read(data, image_size):
     raise Unreadable(reason(error)) from None
   except Exception as error:  # Each of Pillow's forty decoders fails in its own ways.
     raise Unreadable(reason(error)) from None
-  return fit(upright, image_size), ((height, width) if turned else (width, height))
+  # A draft is smaller than the picture. Of other formats Pillow may know before or after turning them what is upright.
+  size = upright.size if image.format != 'JPEG' else (height, width) if turned else (width, height)
+  return fit(upright, image_size), size
 
 
 def reason(error):

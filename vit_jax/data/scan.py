@@ -40,8 +40,9 @@ def scan(path):
   files, skipped = [], []
   tops, loose = entries(root, '', skipped)
   skipped += [(name, 'in no class\'s folder') for name in loose]
-  # All of them, or a class of trains would be taken for a part.
-  parts = {top: PARTS[top.lower()] for top in tops if top.lower() in PARTS} if is_split(tops) else {'': ''}
+  parts = split_of(tops) or {'': ''}
+  if '' not in parts:
+    skipped += [(top, f'beside {" and ".join(parts)}') for top in tops if top not in parts]
   for top, part in parts.items():
     classes, loose = (tops, []) if top == '' else entries(root, top, skipped)
     skipped += [(name, 'in no class\'s folder') for name in loose]
@@ -57,10 +58,15 @@ def scan(path):
   return root, sorted(files, key=lambda file: file.name), skipped
 
 
-def is_split(tops):
-  """Whether these folders are the parts train, and val or test, rather than classes."""
-  parts = [PARTS.get(top.lower()) for top in tops]
-  return 'train' in parts and None not in parts and len(set(parts)) == len(parts)
+def split_of(tops):
+  """{folder: part} where some of these folders are parts rather than classes, {} otherwise.
+
+  A folder of trains beside others is a class: parts are train alone, or train with val or test, beside whatever else.
+  """
+  parts = {top: PARTS[top.lower()] for top in tops if top.lower() in PARTS}
+  found = set(parts.values())
+  whole = 'train' in found and (len(found) > 1 or len(tops) == 1)
+  return parts if whole and len(found) == len(parts) else {}
 
 
 def entries(root, folder, skipped):

@@ -42,8 +42,9 @@ def save(path: Path, params: Params, model: Description | None, about: str, dtyp
     shared = calibrated.without_pictures()
     flat |= {PREFIX + name: jnp.asarray(array) for name, array in shared.arrays().items()}
     metadata['calibration'] = json.dumps(shared.numbers())
-  with atomic.replacing(pathlib.Path(path)) as partial:
-    safetensors.save_file(flat, str(partial), metadata)
+  data = safetensors.save(flat, metadata)
+  with atomic.replacing(pathlib.Path(path)) as partial:  # Its own writing would not say what the system said.
+    partial.write_bytes(data)
 
 
 def is_ours(metadata: Mapping[str, str]) -> bool:

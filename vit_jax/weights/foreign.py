@@ -39,7 +39,8 @@ def read(flat, path):
       raise BadInput(adapt.summary(problems))
   except BadInput as error:
     raise BadInput(f'the weights of {path} are not those of a ViT that vit_jax has: {error}') from None
-  names = found.class_names or tuple(map(str, range(model.num_classes)))
+  # Without a head there are no classes, whatever config.json has kept of them.
+  names = (found.class_names or tuple(map(str, range(model.num_classes)))) if model.num_classes else ()
   about = f'{sizes.variant(cells) or "a ViT"} of {found.format}, {path}' + (f' ({found.note})' if found.note else '')
   return found.flat, run.describe_model(model, names, size), about
 

@@ -1,6 +1,7 @@
 """One door to weights: a run folder, a file of ours or of others, or shipped ones by name -> parameters of a model."""
 import contextlib
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -116,10 +117,15 @@ def read_calibrated(path: Path) -> Read:
   return flat, description, about, calibrated
 
 
+def shipped() -> list[str]:
+  """The names of the weights that come with the package."""
+  return sorted(file.stem for file in SHIPPED.glob('*.safetensors'))
+
+
 def read_folder(path: Path) -> Read | None:
   """What `read_calibrated` gives, of a run or of model.safetensors in a folder; None where it is no folder."""
   folder = paths.typed(path)
-  if not folder.is_dir():
+  if not os.path.isdir(folder):
     return None
   if (folder / 'model.json').exists():
     return read_run(folder)
@@ -129,17 +135,18 @@ def read_folder(path: Path) -> Read | None:
   if (folder / 'model.safetensors.index.json').exists():
     raise BadInput(f'{folder} holds weights in several pieces; open them once with transformers and save them again '
                    "with max_shard_size='100GB'")
+  if str(path) in shipped():  # Weights of ours, whatever data or studies lie here under their name.
+    return None
   return read_run(folder)  # Which says what is missing.
 
 
 def read_file(path: Path) -> Read:
   """The weights in a file, or shipped ones by name, as `read_calibrated` gives them."""
   place = paths.typed(path)
-  if not place.is_file():
-    shipped = sorted(file.stem for file in SHIPPED.glob('*.safetensors'))
-    if str(path) not in shipped:
+  if not os.path.isfile(place):
+    if str(path) not in (names := shipped()):
       raise BadInput(f'weights {str(path)!r} do not exist; name a run folder or a .safetensors file'
-                     + (f', or one of those that come with vit_jax: {", ".join(shipped)}' if shipped else ''))
+                     + (f', or one of those that come with vit_jax: {", ".join(names)}' if names else ''))
     place = SHIPPED / f'{path}.safetensors'
   flat, metadata = tensors.read(place)
   if not files.is_ours(metadata):

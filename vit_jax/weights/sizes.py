@@ -13,6 +13,10 @@ USUAL_IMAGE_SIZE = 224
 IDENTITY = ('hidden_size', 'num_layers', 'num_heads', 'mlp_dim', 'patch_size', 'stem', 'resnet_units', 'classifier',
             'posemb')
 
+# Heads of published models that are in no row of the table, by width and blocks: ViT-g/14 and G/14 (Zhai et al. 2022),
+# So400m (Alabdulmohsin et al. 2023).
+PUBLISHED_HEADS = {(1408, 40): 16, (1664, 48): 16, (1152, 27): 16}
+
 
 def infer(flat, known):
   """{our name: array} and the cells `known` besides -> sizes of the VisionTransformer, `num_classes` included.
@@ -88,6 +92,8 @@ def num_heads(given, hidden_size, num_layers, mlp_dim):
   for row in variants.VARIANTS.values():
     if [row.get(key) for key in ('hidden_size', 'num_layers', 'mlp_dim')] == [hidden_size, num_layers, mlp_dim]:
       return row['num_heads']
+  if (hidden_size, num_layers) in PUBLISHED_HEADS:
+    return PUBLISHED_HEADS[hidden_size, num_layers]
   if hidden_size % 64 or not hidden_size:
     raise BadInput(f'nothing says how many heads share the {hidden_size} features; put its config.json beside the file')
   return hidden_size // 64

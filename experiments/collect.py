@@ -21,7 +21,9 @@ def row(folder):
   command = ' '.join(word for word in first['command'].split() if not word.startswith('--workdir'))
   found = {**result, **first, 'command': command, 'jax': first['versions']['jax'], 'starts': len(starts),
            'recipe': folder.name.rsplit('-seed', 1)[0]}
-  return {key: round(value, 4) if isinstance(value := found.get(key, ''), float) else value for key in COLUMNS}
+  digits = lambda key: 7 if key == 'energy_kwh' else 4
+  return {key: round(value, digits(key)) if isinstance(value := found.get(key, ''), float) else value
+          for key in COLUMNS}
 
 
 def main(table, *folders):

@@ -6,18 +6,19 @@
 writes curve.csv, the numbers, and curve.png, the picture.
 """
 import csv
-import json
 import pathlib
 import sys
 
 from matplotlib import pyplot as plt
+
+from vit_jax import run
 
 COLUMNS = ['run', 'step', 'epoch', 'seconds', 'loss', 'accuracy', 'val_accuracy', 'val_accuracy_flip', 'val_loss']
 
 
 def read(folder):
   """The lines of a run that have a validation, as rows; 'accuracy' is that of the training pictures as augmented."""
-  lines = [json.loads(line) for line in (pathlib.Path(folder) / 'metrics.jsonl').read_text().splitlines()]
+  lines = run.RunFolder(folder).metrics()
   return [{'run': pathlib.Path(folder).name} | {name: round(line[name], 4) for name in COLUMNS[1:] if name in line}
           for line in lines if 'val_accuracy' in line]
 

@@ -3,7 +3,6 @@
     python experiments/table.py experiments/foundation/results.csv experiments/tiny_imagenet/results.csv
 """
 import csv
-import itertools
 import pathlib
 import statistics
 import sys
@@ -23,8 +22,8 @@ def table(*paths):
   rows = [row for path in paths for row in csv.DictReader(pathlib.Path(path).read_text('utf-8').splitlines())]
   lines = ['| recipe | parameters | seeds | test accuracy, % | with its mirror image, % | time a run | Python, jax |',
            '|---|---|---|---|---|---|---|']
-  for recipe, group in itertools.groupby(rows, key=lambda row: row['recipe']):
-    group = list(group)
+  for recipe in dict.fromkeys(row['recipe'] for row in rows):
+    group = [row for row in rows if row['recipe'] == recipe]
     seconds = statistics.mean(float(row['seconds']) for row in group)
     time = f'{seconds / 60:.1f} min' if seconds >= 60 else f'{seconds:.0f} s'
     lines.append(f'| `{recipe}` | {int(group[0]["num_params"]):,} | {len(group)} | '

@@ -66,5 +66,6 @@ def test_costs_and_their_description_by_hand():
                    'energy_method': 'a guess'}
   assert energy.describe(0.018, 8.514, 'the world', 'a guess') == (
       '18 Wh, 8.51 g CO2e with the electricity of the world, as much as an LED lamp of 9 W takes in 2.0 hours; a guess')
+  assert energy.describe(1.2345, 999.6, 'DEU', '').startswith('1,234 Wh, 1,000 g CO2e')
   assert 'in 20.0 minutes;' in energy.describe(0.003, 1, 'DEU', '')
   assert 'in 4.0 seconds;' in energy.describe(0.00001, 1, 'DEU', '')

@@ -123,12 +123,15 @@ def measure_in_turns(config):
   """Training, predicting, peers and scaling, in processes of their own: -> (JSON-able numbers, a screen of text)."""
   from vit_jax import config as config_lib
   from vit_jax.benchmarks import scaling
+  from vit_jax.benchmarks import setting
   from vit_jax.benchmarks import speed
   from vit_jax.benchmarks import turns
 
   what = _WHAT.value
   sizes = dict(batch_size=_BATCH_SIZE.value, depth=_DEPTH.value)
   widths, tokens = numbers('widths', _WIDTHS.value), numbers('tokens', _TOKENS.value)
+  for count in tokens:
+    setting.check_tokens(count)
   if config is not None and what in ('peers', 'scaling'):
     raise BadInput(f'--what={what} measures models that it makes up; leave out --config, and see --widths and --tokens')
   if what == 'scaling':

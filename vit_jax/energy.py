@@ -96,11 +96,17 @@ def costs(kwh, country, method):
           'energy_method': method}
 
 
+def figures(value, digits=3):
+  """A measured number with so many digits that count, and all those before the point: '0.747', '12.3', '1,230'."""
+  text = f'{value:.{digits}g}'
+  return f'{value:,.0f}' if 'e+' in text else text
+
+
 def describe(kwh, grams, country, method):
   """Energy as a person reads it: in Wh and g CO2e, and as the hours of a lamp."""
   hours = kwh * 1000 / LAMP
   size, unit = next((size, unit) for size, unit in ((1, 'hours'), (60, 'minutes'), (3600, 'seconds'))
                     if hours * size >= 2 or unit == 'seconds')
   lamp = f'{hours * size:.1f} {unit}'
-  return (f'{kwh * 1000:.3g} Wh, {grams:.3g} g CO2e with the electricity of {country}, as much as an LED lamp of '
-          f'{LAMP:.0f} W takes in {lamp}; {method}')
+  return (f'{figures(kwh * 1000)} Wh, {figures(grams)} g CO2e with the electricity of {country}, as much as an LED '
+          f'lamp of {LAMP:.0f} W takes in {lamp}; {method}')

@@ -12,7 +12,7 @@ from vit_jax import progress
 from vit_jax.models import flops as flops_lib
 
 # The share of the speed of a large matrix product at which the steps of these models run, about. It was 0.3 to 0.7
-# where it was measured (experiments/forecast), so that a forecast of the time is right within a factor of two.
+# where it was measured, so that a forecast of the time is right within a factor of two.
 SHARE = 0.5
 # Features of the square matrices whose product is timed, and for how many seconds.
 SIDE, SECONDS = 1024, 2.0

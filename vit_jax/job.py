@@ -46,7 +46,7 @@ class Job:
     counts = {name: np.bincount(part.labels, minlength=len(data.class_names)).tolist()
               for name, part in (('train', data.train), ('validation', data.validation), ('test', data.test))}
     return {'name': data.name, 'class_names': list(data.class_names), 'counts': counts, 'notes': list(data.notes),
-            'fingerprint': data.fingerprint, 'chosen': self.chosen}
+            'fingerprint': data.fingerprint, 'test_fingerprint': data.test_fingerprint, 'chosen': self.chosen}
 
   def validates(self, step):
     """Whether a validation and a checkpoint follow this step: every so many epochs, and at the end."""

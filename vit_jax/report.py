@@ -11,8 +11,10 @@
 
 Where the newest weights were not evaluated yet, they are, and evaluation.json is written. What cannot be measured (a
 run that has no checkpoint yet, a model without attention, pictures that are gone) the page names with the reason.
-The card needs huggingface_hub: pip install 'vit_jax[hub]'.
+The card needs huggingface_hub: pip install 'vit_jax[hub]'. One that you have changed stays; the new one is then
+MODEL_CARD.new.md beside it.
 """
+import hashlib
 import sys
 
 from absl import flags
@@ -40,8 +42,23 @@ def check(run):
   return folder
 
 
+def signed(card):
+  """A card with a last line, unseen where it is shown, by which a change of it by hand can be told."""
+  digest = hashlib.sha256(card.encode()).hexdigest()
+  return f'{card}\n<!-- vit_jax.report wrote this; the SHA-256 of all above is {digest} -->\n'
+
+
+def answered(path):
+  """Whether there is a card that somebody has changed since it was written."""
+  try:
+    text = path.read_text(encoding='utf-8')
+  except FileNotFoundError:
+    return False
+  return signed(text.rpartition('\n<!-- vit_jax.report')[0]) != text
+
+
 def write_card(found, path):
-  """Writes the model card beside the page; -> what to say of it, for a person."""
+  """Writes the model card beside the page, and leaves one that its owner has answered; -> what to say of it."""
   from vit_jax import atomic
   from vit_jax.reporting import model_card
 
@@ -51,8 +68,11 @@ def write_card(found, path):
     card = model_card.render(found)
   except BadInput as error:
     return f'not written: {error}'
-  atomic.write(path, card)
-  return f'{path}; what is marked Owner in it is yours to answer'
+  new = path.with_name('MODEL_CARD.new.md') if answered(path) else path
+  atomic.write(new, signed(card))
+  if new != path:
+    return f'{new}; {path.name} has been changed by hand, and stays as it is'
+  return f'{path}; what is marked Owner in it is yours to answer, and is not overwritten then'
 
 
 def main(runs):

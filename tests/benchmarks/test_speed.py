@@ -27,8 +27,6 @@ def test_a_group_has_one_size():
   sizes = [{size(one) for one in group if one.work != 'product'} for group in groups]
   assert sizes == [{(work, tokens, width, 2)}
                    for work in ('train', 'predict') for tokens in (4, 9) for width in (8, 16)]
-  with pytest.raises(BadInput, match='--tokens=8 is no square'):
-    speed.groups(['train'], ['float32'], widths=[8], tokens=[8])
 
 
 @pytest.mark.parametrize(('missing', 'text'), [
@@ -87,3 +85,11 @@ def test_the_screen(found):
   assert 'note: not all ran on the same device, but on cpu and cuda' in speed.describe(found)
   # 50 steps of 8 pictures, 0.1 Wh for 1,000.
   assert 'the whole training in float32: 400 pictures, 0.04 Wh' in speed.describe(found, 'digits')
+
+
+def test_where_all_of_ours_were_killed_the_rest_is_still_shown():
+  killed = one(Setting('train', way='step'), [], error='its process was killed')
+  torch = one(Setting('train', framework='torch', way='eager'), [turn(100, 1.0)], {'pictures': 8})
+  text = speed.describe(speed.judge([one(Setting('product'), [{'flops_per_second': 1e9}]), killed, torch]))
+  assert text.startswith('train: width 192, 64 tokens') and 'its process was killed' in text
+  assert 'not judged, as none of ours could be measured' in text

@@ -81,6 +81,9 @@ def test_the_split_follows_content_not_names_or_dates(root, load, tmp_path):
   # One more picture moves a few over the border at the most.
   assert sum(after[pixels] != part for pixels, part in before.items()) <= 4
   assert load(root).fingerprint != load(other).fingerprint
+  # The test part is chosen first, whatever is held out besides.
+  assert load(root).test_fingerprint == load(root, val_fraction=.3).test_fingerprint != ''
+  assert load(root).fingerprint != load(root, val_fraction=.3).fingerprint
 
 
 def test_near_duplicates_stay_on_one_side(root, load):

@@ -148,6 +148,14 @@ def test_runs_with_other_test_parts_cannot_be_compared(found, changes, message):
   assert message in str(error.value)
 
 
+def test_other_training_pictures_are_no_other_test_part(found):
+  one = lambda fingerprint, of_test: dataclasses.replace(
+      found, data={'fingerprint': fingerprint, 'test_fingerprint': of_test})
+  findings.check_comparable(one('x', 't'), one('y', 't'))
+  with pytest.raises(BadInput, match='the files in their folders differ'):
+    findings.check_comparable(one('x', 't'), one('x', 'u'))
+
+
 def test_that_is_seen_before_the_pictures_are_looked_at(found, copy):
   other = dataclasses.replace(found, labels=found.labels[1:])
   with pytest.raises(BadInput, match='one has 359 pictures, the other 358'):

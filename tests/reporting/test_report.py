@@ -82,3 +82,15 @@ def test_without_huggingface_hub_there_is_a_page_and_a_line(run_folder, found, t
   said = ' '.join(capsys.readouterr().out.split())
   assert "not written: a model card needs huggingface_hub, which is not installed: pip install 'vit_jax[hub]'" in said
   assert [path.name for path in tmp_path.iterdir()] == ['page.html']
+
+
+def test_a_card_that_was_answered_stays(found, tmp_path):
+  card, new = tmp_path / 'MODEL_CARD.md', tmp_path / 'MODEL_CARD.new.md'
+  for _ in range(2):  # Its own it writes anew.
+    assert report.write_card(found, card).startswith(f'{card}; what is marked Owner')
+  text = card.read_text(encoding='utf-8')
+  first, _, rest = text.partition('> **Owner:**')
+  card.write_text(f'{first}> **Owner:** My students.{rest}', encoding='utf-8')
+  answered = card.read_bytes()
+  assert report.write_card(found, card) == f'{new}; MODEL_CARD.md has been changed by hand, and stays as it is'
+  assert card.read_bytes() == answered and new.read_text(encoding='utf-8') == text

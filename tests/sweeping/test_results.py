@@ -1,6 +1,7 @@
 """What came of a sweep in numbers: means and spreads over seeds, a table, results.csv."""
 import csv
 import statistics
+import types
 
 import pytest
 
@@ -67,3 +68,14 @@ def test_the_csv_has_a_row_for_each_run(trials):
 
 def test_what_failed_is_named(trials):
   assert results.failed(trials) == [(7, {'optim.lr': .4, 'seed': 0}, 'ValueError: "no", they said')]
+
+
+def test_a_run_that_was_repeated_counts_once():
+  """As a search may try the same values again: with each of its seeds for itself, or all in one trial."""
+  runs = [{'seed': seed, 'val_accuracy': .5 + .1 * seed, 'seconds': 60., 'folder': str(seed)} for seed in range(3)]
+  trial = lambda *seeds: types.SimpleNamespace(state=study_lib.State.COMPLETE, params={'optim.lr': .1},
+                                               user_attrs={'runs': [runs[seed] for seed in seeds]})
+  [group] = results.groups({0: trial(0, 1, 2), 1: trial(0, 1, 2), 2: trial(1)})
+  assert len(group.scores) == 3 and group.mean == pytest.approx(.6) and group.spread == pytest.approx(.1)
+  [group] = results.groups({0: trial(1), 1: trial(1)})
+  assert results.percent(group) == '60.00' and group.folder == '1'

@@ -3,7 +3,6 @@ import importlib.util
 import statistics
 
 from vit_jax import progress
-from vit_jax.benchmarks import setting as setting_lib
 from vit_jax.benchmarks import turns
 from vit_jax.benchmarks.setting import Setting
 from vit_jax.errors import BadInput
@@ -29,8 +28,6 @@ def group(work, dtypes, *, peers=False, **sizes):
 
 def groups(works, dtypes, *, widths, tokens, peers=False, **sizes):
   """A group for each piece of work, number of tokens and width."""
-  for count in tokens:
-    setting_lib.check_tokens(count)
   return [group(work, dtypes, peers=peers, tokens=count, width=width, **sizes)
           for work in works for count in tokens for width in widths]
 
@@ -49,7 +46,9 @@ def judge(found):
   same round), and 'wh_per_1000' where watts are known: lists over the rounds.
   """
   products = {one['setting']['dtype']: one for one in found if one['setting']['work'] == 'product'}
-  flops = next(one['facts']['flops'] / one['facts']['pictures'] for one in found if 'flops' in one['facts'])
+  flops = next((one['facts']['flops'] / one['facts']['pictures'] for one in found if 'flops' in one['facts']), None)
+  if flops is None:
+    return [one | {'error': one['error'] or 'not judged, as none of ours could be measured'} for one in found]
   for one in found:
     product = products.get(one['setting']['dtype'])
     if one is product or not one['turns']:
@@ -77,8 +76,10 @@ def lead(found):
 
 def title(found, recipe):
   """What the contenders of a group have in common."""
-  first = next(one for one in found if 'flops' in one['facts'])
-  facts, setting = first['facts'], Setting(**first['setting'])
+  setting = next(setting for one in found if (setting := Setting(**one['setting'])).work != 'product')
+  facts = next((one['facts'] for one in found if 'flops' in one['facts']), None)
+  if facts is None:  # All of ours were killed.
+    return f'{setting.work}: {recipe or setting.sizes}'
   sizes = f'{recipe}, batches of {facts["pictures"]}' if recipe else setting.sizes
   return (f'{setting.work}: {sizes}; {progress.number(facts["parameters"])} parameters, '
           f'{progress.number(round(facts["flops"] / facts["pictures"]))}FLOP a picture')

@@ -172,8 +172,9 @@ def load(path, *, cache_dir, classes, image_size, val_fraction):
   name = unicodedata.normalize('NFC', paths.typed(path).resolve().name)
   what = [(found.digests[i], int(labels[i]), part) for part, of_part in
           (('train', train), ('validation', validation), ('test', test)) for i in of_part]
+  digest = lambda rows: hashlib.sha256(json.dumps(rows).encode()).hexdigest()
   return source.DataSet(name, tuple(found.class_names[i] for i in ids), take(train), take(validation), take(test),
-                        notes, hashlib.sha256(json.dumps(what).encode()).hexdigest())
+                        notes, digest(what), digest([row for row in what if row[2] == 'test']))
 
 
 def check_classes(path, found):

@@ -73,6 +73,7 @@ class DataSet:
   notes: tuple[str, ...] = ()
   # Stands for the pictures and their parts, where these can change between two starts of a run.
   fingerprint: str = ''
+  test_fingerprint: str = ''  # of the test part alone
 
 
 def held_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -177,7 +177,10 @@ def check_comparable(first, second):
   for found in (first, second):
     if found.evaluation is None:
       raise BadInput(f'{found.path} cannot be compared: {found.missing["test"]}')
-  print_of = lambda found: (found.data or {}).get('fingerprint')
+  datas = [found.data or {} for found in (first, second)]
+  # Runs of before kept no other digest than that of all parts.
+  key = 'test_fingerprint' if all('test_fingerprint' in data for data in datas) else 'fingerprint'
+  here, there = (data.get(key) for data in datas)
   reason = None
   if first.config.data.name != second.config.data.name:
     reason = f'one is of {first.config.data.name}, the other of {second.config.data.name}'
@@ -187,7 +190,7 @@ def check_comparable(first, second):
     reason = f'one has {len(first.labels):,} pictures, the other {len(second.labels):,}'
   elif not np.array_equal(first.labels, second.labels):
     reason = 'their labels differ'
-  elif print_of(first) and print_of(second) and print_of(first) != print_of(second):
+  elif here and there and here != there:
     reason = 'the files in their folders differ'
   if reason:
     raise BadInput(f'{first.path} and {second.path} were not tested on the same pictures: {reason}; compare runs '

@@ -2,6 +2,7 @@
 import pathlib
 import re
 
+from vit_jax import energy
 from vit_jax import metrics
 from vit_jax import progress
 from vit_jax.errors import BadInput
@@ -39,13 +40,13 @@ def render(found):
                                    lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=escape,
                                    keep_trailing_newline=True)
   environment.filters |= {'percent': page.percent, 'number': progress.number, 'duration': progress.duration,
-                          'p': page.p_value, 'verbatim': Verbatim}
+                          'p': page.p_value, 'verbatim': Verbatim, 'figures': energy.figures}
   test = found.evaluation['test']
   rows = page.class_rows(test, found.class_names)
   body = environment.get_template('model_card.md').render(
       found=found, names=found.class_names, test=test, rows=rows, gap=page.gap(test), sentence=page.sentence(found),
       warnings=warnings(found, rows), pairs=page.confused(test['confusion'], 5), times=found.times(),
-      notes=(found.data or {}).get('notes', []), variant=found.config.model.variant or found.config.init)
+      notes=(found.data or {}).get('notes', []))
   return str(ModelCard(f'---\n{metadata(found).to_yaml()}\n---\n\n{body}'))
 
 
@@ -79,7 +80,7 @@ def warnings(found, rows):
   """What the numbers say the model must not be used for: [line, …], none of it escaped."""
   evaluation = found.evaluation
   test, percent = evaluation['test'], page.percent
-  known = [row for row in rows if row['recall'] is not None]
+  known = [row for row in rows if row['recall'] is not None and row['recall'] < 1]
   lines = [f'Pictures of anything but its {len(rows)} classes: it names one of them whatever it is shown, and where '
            'predict can mark a picture as unlike the training, it does not notice every one.']
   if known:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from configs import common
 from vit_jax import config as config_lib
+from vit_jax import energy
 from vit_jax import metrics
 from vit_jax import progress
 from vit_jax.explain import figures
@@ -29,7 +30,8 @@ def render(found, others=()):
   here = pathlib.Path(__file__).parent
   environment = jinja2.Environment(loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True,
                                    lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-  environment.filters |= {'percent': percent, 'number': progress.number, 'duration': progress.duration, 'p': p_value}
+  environment.filters |= {'percent': percent, 'number': progress.number, 'duration': progress.duration, 'p': p_value,
+                          'figures': energy.figures}
   test = found.evaluation and found.evaluation['test']
   return environment.get_template('page.html').render(
       found=found, names=found.class_names, sentence=sentence(found), curves=plots.learning_curves(found.lines),
@@ -57,9 +59,11 @@ def sentence(found):
   """What this is, in one sentence."""
   names, test = found.class_names, found.evaluation and found.evaluation['test']
   kind = 'small ResNet' if 'stage_features' in found.model['sizes'] else 'Vision Transformer'
-  variant = found.config.model.variant or f'the model of {found.config.init}'
+  data = found.data or {}
+  chosen = data.get('chosen', {}).get('model.variant')
+  variant = found.config.model.variant or chosen or f'the model of {found.config.init}'
   listed = ', '.join(names) if len(names) <= 10 else ', '.join(names[:5]) + ', …'
-  classes = f'{len(names)} classes of {found.config.data.name} ({listed})'
+  classes = f'{len(names)} classes of {data.get("name", found.config.data.name)} ({listed})'
   parts = [f'A {kind} ({variant}) of {found.num_params:,} parameters tells {classes} apart']
   if test:
     low, high = test['accuracy_interval']
@@ -77,8 +81,9 @@ def right_of(row):
 
 
 def gap(test):
-  """The worst and the best class of metrics.summary, held against chance: chance.Gap or None."""
-  return chance.gap([right_of(row) for row in test['per_class']], [row['count'] for row in test['per_class']])
+  """The worst and the best class of metrics.summary, held against chance: chance.Gap, or None where none is worse."""
+  found = chance.gap([right_of(row) for row in test['per_class']], [row['count'] for row in test['per_class']])
+  return found if found and found.size else None
 
 
 def class_rows(test, names):

@@ -43,9 +43,11 @@ def groups(trials):
   for trial in trials.values():
     if trial.state == State.COMPLETE:
       values = {key: value for key, value in trial.params.items() if key != space_lib.SEED}
-      found.setdefault(tuple(values.items()), (values, []))[1].extend(trial.user_attrs['runs'])
-  made = [Group(values, runs, [run['val_accuracy'] for run in runs],
-                max(runs, key=lambda run: run['val_accuracy'])['folder']) for values, runs in found.values()]
+      # A search may try a place twice; the same seed gives the same again, and is no other draw.
+      of_seed = {run['seed']: run for run in trial.user_attrs['runs']}
+      found.setdefault(tuple(values.items()), (values, {}))[1].update(of_seed)
+  made = [Group(values, list(runs.values()), [run['val_accuracy'] for run in runs.values()],
+                max(runs.values(), key=lambda run: run['val_accuracy'])['folder']) for values, runs in found.values()]
   return sorted(made, key=lambda group: -group.mean)
 
 

@@ -69,8 +69,9 @@ def get_config():
   # Probability that the last block's layers are left out for a picture (stochastic depth); it falls to 0 in the first.
   model.drop_path_rate = config_dict.placeholder(float)
 
-  # Weights to start from: a run folder, a .safetensors file of vit_jax.export, or the name of shipped ones; '' starts
-  # anew. The head starts anew anyway where the classes are others in number.
+  # Weights to start from: a run folder, a .safetensors file of vit_jax.export, of timm or of Hugging Face, a published
+  # .npz, hf://owner/name, or the name of shipped ones; '' starts anew. The head starts anew anyway where the classes
+  # are others in number.
   config.init = ''
 
   # Weights that teach, named as in `init`: they answer the same augmented pictures, and the model learns their answers

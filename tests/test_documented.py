@@ -27,8 +27,6 @@ ELSEWHERE = {
     'vit_jax.demo': 'serves until it is stopped; tests/test_demo.py opens it',
     'vit_jax.sweep': 'trains nine times; tests/sweeping sweeps',
 }
-# What a reader has by then without having been told to.
-BEFORE = {'README': 'env/bin/python -m vit_jax.main --config=configs/cifar_catdog.py --config.seed=1'}
 
 
 def blocks(page, language):
@@ -100,7 +98,6 @@ def test_every_command_works(page, home, tmp_path):
     Image.effect_noise((64, 64), 50).convert('RGB').save(tmp_path / name)
   (tmp_path / 'path' / 'to').mkdir(parents=True)
   shutil.copytree(ROOT / 'tests' / 'fixtures' / 'timm_gap_16', tmp_path / 'path' / 'to' / 'weights')
-  typed(home, tmp_path, smaller(BEFORE.get(page.stem, '')))
   count = 0
   for block in blocks(page, 'sh'):
     lines = [line for line in map(smaller, block.replace('\\\n', ' ').splitlines()) if line]

@@ -10,7 +10,7 @@
       evaluates the newest weights of a run on its test part
 
   python -m vit_jax.main --config=configs/tiny_imagenet.py --dry_run
-      says whether it fits into memory, how long it would take, and how much electricity
+      says whether it fits into memory, how long it would take and, with vit_jax[energy], how much electricity
 """
 import os
 

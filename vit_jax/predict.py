@@ -19,7 +19,7 @@ A model knows its classes and nothing else: it names one of them for any picture
 answer ("known": false in JSON) where the picture is less like the training pictures than 95 of 100 new pictures of the
 classes are. So one in twenty pictures that are of the classes is doubted, too, and most of those that are of none are
 not: of a cats-and-dogs model nearly all noise and blank pictures are seen, one in four photos of other things, and
-hardly a written digit (experiments/out_of_distribution/). Without validation pictures nothing is doubted.
+hardly a written digit (experiments/out_of_distribution/). With fewer than 50 validation pictures nothing is doubted.
 """
 import concurrent.futures
 import csv

@@ -28,7 +28,8 @@ class Twice(Block):
 
   @nn.compact
   def __call__(self, tokens, *, train):
-    fields = {name: getattr(self, name) for name in ('num_heads', 'mlp_dim', 'dtype')}
+    fields = {name: getattr(self, name) for name in ('num_heads', 'mlp_dim', 'dropout_rate', 'attention_dropout_rate',
+                                                     'dtype', 'gelu', 'norm_eps')}
     run = nn.remat(lambda _, tokens: Block(**fields, name='block')(tokens, train=train))
     return run(self, tokens)
 

@@ -40,7 +40,7 @@ def time_one(dtype, onednn, pages):
   model = variants.build(config.model.variant, num_classes=2, image_size=32, dtype=jnp.dtype(dtype))
   tx, _ = optim.make_optimizer(variants.abstract_params(model, 32), name=config.optim.name, peak_lr=config.optim.lr,
                                muon_lr=config.optim.muon_lr, weight_decay=config.optim.weight_decay, warmup_steps=1,
-                               total_steps=100, grad_clip=config.optim.grad_clip)
+                               total_steps=100, grad_clip=config.optim.grad_clip, dtype=model.dtype)
   pictures = functools.partial(augment.augment, size=32, flip=True, crop_padding=4, crop_scale=1.0,
                                trivial=False, cutmix=0.25)
   step = step_lib.Step(model, tx, augment=pictures, num_classes=2, label_smoothing=0.1, ema_decay=0.99,

@@ -109,7 +109,15 @@ def check(config):
     raise BadInput(f'augment.crop_padding={padding} must be at least 0 and less than image_size={size}')
   if not 0 < config.augment.crop_scale <= 1:
     raise BadInput(f'augment.crop_scale={config.augment.crop_scale} must be a share of the area, in (0, 1]')
+  check_positions(config, config.model.posemb)
   if not 0 <= config.optim.warmup_epochs < float('inf'):
     raise BadInput(f'optim.warmup_epochs={config.optim.warmup_epochs} must be a finite number of at least 0')
   if not 0 <= config.seed < 2**32:
     raise BadInput(f'seed={config.seed} must be at least 0 and less than 2**32')
+
+
+def check_positions(config, posemb):
+  """Raises BadInput where the model's positions are a table of one size of picture, and `augment.sizes` are several."""
+  if posemb == 'learned' and set(config.augment.sizes) - {config.data.image_size}:
+    raise BadInput(f'augment.sizes={config.augment.sizes} needs positions that fit any size, not a learned table; try '
+                   '--config.model.posemb=sincos2d')

@@ -9,8 +9,8 @@ _BY_COUNT = [
     (1_000, {'model.variant': 'small-conv_8', 'batch_size': 64, 'steps': 4_000, 'augment.cutmix': 0.25}),
     (20_000, {'model.variant': 'medium-conv_8', 'batch_size': 128, 'steps': 6_000, 'augment.cutmix': 0.0}),
 ]
-# Numbers of pictures, one of each row.
-COUNTS = tuple(start or 1 for start, _ in _BY_COUNT)
+# A number of pictures of each row.
+_COUNTS = tuple(start or 1 for start, _ in _BY_COUNT)
 # Parts of all epochs that the warm-up and the time between two validations take.
 _WARMUP, _EVAL = 1 / 20, 1 / 10
 
@@ -52,3 +52,17 @@ def fill(config, count):
   filled = config.copy_and_resolve_references()
   filled.update_from_flattened_dict(chosen)
   return filled.lock(), chosen
+
+
+def check_early(config, check):
+  """Calls `check` on a config before the data are there, which may take longer to find fault with.
+
+  What a recipe leaves open follows from the number of pictures; it may be any for which `check` raises no BadInput.
+  """
+  refusal = None
+  for count in _COUNTS:
+    try:
+      return check(fill(config, count)[0])
+    except BadInput as error:
+      refusal = error
+  raise refusal

@@ -64,9 +64,9 @@ def write_folder(out, named, **objects):
 
   with atomic.replacing(out) as partial:
     partial.mkdir()
-    safetensors.save_file(named, partial / 'model.safetensors', {'format': 'pt'})
+    (partial / 'model.safetensors').write_bytes(safetensors.save(named, {'format': 'pt'}))
     for name, value in objects.items():
-      (partial / f'{name}.json').write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+      (partial / f'{name}.json').write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
 
 
 def write_program(kind, out, model, flat, description, temperature):

@@ -21,7 +21,7 @@ _STRICT = flags.DEFINE_boolean('strict', False, 'End with exit status 1 where so
 flags.adopt_module_key_flags(command)
 
 # What a folder is looked at with where no recipe says it; as in configs/folder.py.
-FOLDER = {'classes': (), 'image_size': 64, 'val_fraction': 0.1, 'clear_of': ()}
+FOLDER = {'classes': (), 'image_size': 64, 'val_fraction': 0.1}
 
 
 def with_size(config):
@@ -45,16 +45,16 @@ def open_data(config, path, cache_dir):
   from vit_jax.data import load
   from vit_jax.data import source
 
-  options = FOLDER | {'name': 'folder', 'data_dir': None, 'path': path}
+  options, clear_of = FOLDER | {'name': 'folder', 'data_dir': None, 'path': path}, ()
   if config is not None:
     data = with_size(config).data
     options = {name: data[name] for name in ('name', *FOLDER)} | {'data_dir': data.dir, 'path': data.path}
-    path = data.path
+    path, clear_of = data.path, data.clear_of
   if options['name'] != 'folder':
-    return load.load(cache_dir=cache_dir, **options), None, None
+    return load.load(cache_dir=cache_dir, clear_of=clear_of, **options), None, None
   found = folder_lib.read(path, cache_dir=cache_dir, image_size=options['image_size'])
   try:
-    return load.load(cache_dir=cache_dir, **options), found, None
+    data = folder_lib.load(path, cache_dir=cache_dir, **{name: options[name] for name in FOLDER})
   except BadInput as error:
     if not found.files:
       raise
@@ -63,6 +63,10 @@ def open_data(config, path, cache_dir):
     name = paths.typed(path).resolve().name
     data = source.DataSet(name, found.class_names, everything, nothing, nothing)
     return data, found, [inspect.Finding('classes', True, str(error))]
+  if not clear_of:
+    return data, found, None
+  data = load.load(cache_dir=cache_dir, clear_of=clear_of, **options)
+  return data, found, [inspect.Finding('notes', False, data.notes[-1])]
 
 
 def summary(found, html):

@@ -196,12 +196,10 @@ def prepare(config, cache_dir, description=None):
   def check(config):
     config_lib.check(config)
     sharding.check_batch_size('batch_size', config.batch_size, jax.device_count(), config.accum_steps)
-    sizes = {config.data.image_size, *config.augment.sizes}
-    models = [build_model(config, description, 2, size) for size in sizes]
-    if len(sizes) > 1 and getattr(models[0], 'posemb', None) == 'learned':
-      raise BadInput(f'augment.sizes={config.augment.sizes} needs positions that fit any size, not a learned table; '
-                     'try --config.model.posemb=sincos2d')
-  check_early(config, check)
+    for size in {config.data.image_size, *config.augment.sizes}:
+      model = build_model(config, description, 2, size)
+      config_lib.check_positions(config, getattr(model, 'posemb', None))
+  defaults.check_early(config, check)
   data = load.load(config.data.name, path=config.data.path, data_dir=config.data.dir, cache_dir=cache_dir,
                    classes=config.data.classes, image_size=config.data.image_size,
                    val_fraction=config.data.val_fraction, clear_of=config.data.clear_of)
@@ -210,20 +208,6 @@ def prepare(config, cache_dir, description=None):
     check(config)
   model = build_model(config, description, len(data.class_names), config.data.image_size)
   return make(config, data, model, weights=weights, chosen=chosen)
-
-
-def check_early(config, check):
-  """Calls `check` before the data are there, which may take longer to find fault with.
-
-  What a recipe leaves open follows from the number of pictures; it may be any for which `check` raises nothing.
-  """
-  refusal = None
-  for count in defaults.COUNTS:
-    try:
-      return check(defaults.fill(config, count)[0])
-    except BadInput as error:
-      refusal = error
-  raise refusal
 
 
 def make(config, data, model, **others):

@@ -148,7 +148,7 @@ class Writer:
     if _JSON.value:
       line = {'file': name, 'top': [{'class': label, 'probability': round(p, 6)} for label, p in best],
               'known': bool(known)}
-      print(json.dumps(line, ensure_ascii=False), flush=True)
+      print(json.dumps(line), flush=True)
     elif _CSV.value:
       numbered = [value for label, p in best for value in (label, f'{p:.6f}')]
       self.csv.writerow([name, str(bool(known)).lower(), *numbered])

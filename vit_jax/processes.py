@@ -41,7 +41,7 @@ def start(coordinator='', num_processes=None, process_id=None):
     raise BadInput(f'the processes of this training did not meet at --coordinator={coordinator or "auto"}: '
                    f'{str(error).splitlines()[0]}') from None
   if not first():
-    sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115
+    sys.stdout = open(os.devnull, 'w', encoding='utf-8', errors='backslashreplace')  # noqa: SIM115
 
 
 def _addressed(coordinator, num_processes, process_id):

@@ -15,6 +15,7 @@ The card needs huggingface_hub: pip install 'vit_jax[hub]'. One that you have ch
 MODEL_CARD.new.md beside it.
 """
 import hashlib
+import itertools
 import sys
 
 from absl import flags
@@ -44,14 +45,14 @@ def check(run):
 
 def signed(card):
   """A card with a last line, unseen where it is shown, by which a change of it by hand can be told."""
-  digest = hashlib.sha256(card.encode()).hexdigest()
+  digest = hashlib.sha256(card.encode(errors='backslashreplace')).hexdigest()
   return f'{card}\n<!-- vit_jax.report wrote this; the SHA-256 of all above is {digest} -->\n'
 
 
 def answered(path):
   """Whether there is a card that somebody has changed since it was written."""
   try:
-    text = path.read_text(encoding='utf-8')
+    text = path.read_text(encoding='utf-8', errors='replace')
   except FileNotFoundError:
     return False
   return signed(text.rpartition('\n<!-- vit_jax.report')[0]) != text
@@ -68,10 +69,11 @@ def write_card(found, path):
     card = model_card.render(found)
   except BadInput as error:
     return f'not written: {error}'
-  new = path.with_name('MODEL_CARD.new.md') if answered(path) else path
+  names = itertools.chain([path.name], (f'{path.stem}.new{number or ""}{path.suffix}' for number in itertools.count()))
+  new = next(path.with_name(name) for name in names if not answered(path.with_name(name)))
   atomic.write(new, signed(card))
   if new != path:
-    return f'{new}; {path.name} has been changed by hand, and stays as it is'
+    return f'{new}; {path.name} is not as vit_jax.report wrote it, and stays'
   return f'{path}; what is marked Owner in it is yours to answer, and is not overwritten then'
 
 

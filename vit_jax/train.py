@@ -93,7 +93,7 @@ def train_in(folder, job, started, *, recipe, country, deadline):
       state = state or job.initial_state()
       quiet.import_tensorflow()  # For tf.data.
     last_line = folder.rewind_metrics(start_step)
-    clock = Clock(last_line | folder.times_at(start_step), started, meter)
+    clock = Clock(folder.times_at(start_step) or last_line, started, meter)
     state, last_line = loop(job, folder, manager, compiling.result(), state, start_step, clock, last_line, deadline)
     answerer.calibrate(job, state.ema, folder)  # For vit_jax.predict.
     return finish(job, state, clock, last_line, country)

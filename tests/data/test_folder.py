@@ -153,8 +153,8 @@ def test_broken_files_are_named_and_others_counted(root, load):
   assert {'dog/jpeg.png', 'dog/no ending'} < set(found.files)
   notes = load(root).notes
   assert notes[0].startswith('3 files left out, unreadable: cat/cut.png (') and 'No such file' in notes[0]
-  assert notes[1] == ('2 files left out, no pictures, or hidden: dog/.DS_Store (hidden), dog/letter.txt (not a picture '
-                      'that Pillow knows)')
+  assert notes[1] == ('2 files left out, no pictures, hidden, or beside the parts: dog/.DS_Store (hidden), '
+                      'dog/letter.txt (not a picture that Pillow knows)')
 
 
 @pytest.mark.parametrize('make, message', [

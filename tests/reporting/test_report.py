@@ -92,5 +92,17 @@ def test_a_card_that_was_answered_stays(found, tmp_path):
   first, _, rest = text.partition('> **Owner:**')
   card.write_text(f'{first}> **Owner:** My students.{rest}', encoding='utf-8')
   answered = card.read_bytes()
-  assert report.write_card(found, card) == f'{new}; MODEL_CARD.md has been changed by hand, and stays as it is'
+  for _ in range(2):
+    assert report.write_card(found, card) == f'{new}; MODEL_CARD.md is not as vit_jax.report wrote it, and stays'
   assert card.read_bytes() == answered and new.read_text(encoding='utf-8') == text
+  new.write_bytes(answered)
+  assert report.write_card(found, card).startswith(f'{tmp_path / "MODEL_CARD.new1.md"}; ')
+  assert card.read_bytes() == new.read_bytes() == answered
+
+
+def test_a_card_with_names_that_are_not_utf8_is_known_again(found, tmp_path):
+  odd = dataclasses.replace(found, model=found.model | {'class_names': [f'\udce9{i}' for i in range(10)]})
+  for _ in range(2):
+    assert 'MODEL_CARD.md; what is marked Owner' in report.write_card(odd, tmp_path / 'MODEL_CARD.md')
+  (tmp_path / 'MODEL_CARD.md').write_bytes('90 – 99 %'.encode('cp1252'))
+  assert 'MODEL_CARD.new.md; ' in report.write_card(odd, tmp_path / 'MODEL_CARD.md')

@@ -4,6 +4,7 @@ import itertools
 import pytest
 
 from configs import common
+from configs import digits
 from configs import folder
 from vit_jax.errors import BadInput
 from vit_jax.sweeping import space
@@ -84,3 +85,11 @@ def test_values_go_into_the_config():
   assert before.optim.lr != .5
   with pytest.raises(BadInput, match=r'with augment.cutmix=2.0: augment.cutmix=2.0 must be a probability'):
     space.with_values(before, {'augment.cutmix': 2.0})
+
+
+def test_what_some_number_of_pictures_would_make_possible_is_no_mistake():
+  assert space.with_values(folder.get_config(), {'batch_size': 1024}).batch_size == 1024
+  config = digits.get_config()
+  config.augment.sizes = (4, 8)
+  with pytest.raises(BadInput, match=r'with model.posemb=learned: augment.sizes=\(4, 8\) needs positions'):
+    space.with_values(config, {'model.posemb': 'learned'})

@@ -202,7 +202,7 @@ def check_enough(found, rows, labels, ids):
 def left_out(found):
   """What was left out of a folder, as lines for a person."""
   lines = []
-  for what, files in (('unreadable', found.unreadable), ('no pictures, or hidden', found.skipped)):
+  for what, files in (('unreadable', found.unreadable), ('no pictures, hidden, or beside the parts', found.skipped)):
     if files:
       some = ', '.join(f'{name} ({why})' for name, why in files[:3]) + (', …' if len(files) > 3 else '')
       lines.append(f'{len(files):,} files left out, {what}: {some}')

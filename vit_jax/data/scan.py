@@ -42,7 +42,8 @@ def scan(path):
   skipped += [(name, 'in no class\'s folder') for name in loose]
   parts = split_of(tops) or {'': ''}
   if '' not in parts:
-    skipped += [(top, f'beside {" and ".join(parts)}') for top in tops if top not in parts]
+    beside = [name for top in tops if top not in parts for name in walk(root, top, skipped)]
+    skipped += [(name, f'beside {" and ".join(parts)}') for name in beside]
   for top, part in parts.items():
     classes, loose = (tops, []) if top == '' else entries(root, top, skipped)
     skipped += [(name, 'in no class\'s folder') for name in loose]

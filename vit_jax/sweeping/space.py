@@ -166,7 +166,7 @@ def with_values(config, point):
   values = ', '.join(f'{key}={value}' for key, value in point.items())
   if changed.data.image_size is not None:  # Else other weights decide, and the run checks.
     try:
-      config_lib.check(defaults.fill(changed, 1)[0])
+      defaults.check_early(changed, config_lib.check)
     except BadInput as error:
       raise BadInput(f'with {values}: {error}') from None
   return changed.lock()

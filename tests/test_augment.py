@@ -97,11 +97,11 @@ def test_a_whole_picture_in_another_size():
 
 
 def augmented(key, images, targets=None, *, size=None, flip=False, padding=0, scale=1.0, trivial=False,
-              cutmix=0.0):
+              cutmix=0.0, **more):
   """The pictures, and the targets where there were any."""
   out, mixed = augment.augment(key, images, np.zeros((len(images), 2)) if targets is None else targets, flip=flip,
                                size=size or images.shape[1], crop_padding=padding, crop_scale=scale, trivial=trivial,
-                               cutmix=cutmix)
+                               cutmix=cutmix, **more)
   return np.asarray(out) if targets is None else (np.asarray(out), np.asarray(mixed))
 
 
@@ -123,7 +123,7 @@ def test_augment_makes_each_combination_of_crop_and_flip(flip, padding):
 
 
 @pytest.mark.parametrize('options', [{'flip': True}, {'padding': 2}, {'scale': .5, 'size': 4}, {'trivial': True},
-                                     {'cutmix': 1.0}])
+                                     {'cutmix': 1.0}, {'mixup': 1.0}, {'erasing': 1.0}])
 def test_the_key_alone_decides(options):
   images = random_images(16)
   run = lambda seed, f: f(jax.random.key(seed), images)
@@ -159,6 +159,15 @@ def test_cutmix_leaves_the_other_batches_alone():
   images, targets = random_images(5), np.eye(5, dtype=np.float32)
   mixed = [augmented(jax.random.key(seed), images, targets, cutmix=0.25)[1] for seed in range(200)]
   assert 0.1 < np.mean([not np.array_equal(batch, targets) for batch in mixed]) < 0.4
+
+
+@pytest.mark.parametrize('how', ['cutmix', 'mixup'])
+def test_what_mixes_pictures_mixes_their_targets(how):
+  images, targets = random_images(6), np.eye(6, dtype=np.float32)
+  out, mixed = augmented(jax.random.key(1), images, targets, **{how: 1.0})
+  own = np.diag(mixed)
+  assert 0 < own[0] < 1 and (own == own[0]).all() and not np.array_equal(out, scaled(images))
+  np.testing.assert_allclose(mixed.sum(1), 1, atol=1e-6)
 
 
 def test_mixup_blends_neighbours_by_one_share():

@@ -175,11 +175,24 @@ def test_a_folder_too_small_to_be_split_is_looked_at(tmp_path):
   assert found.wrong and "'cat'" in found.findings[0].text
 
 
-def test_a_clean_recipe_ends_well(tmp_path):
-  done = command('--config=configs/digits.py', '--config.data.val_fraction=0.2', '--strict',
+def test_a_recipe_is_looked_at_as_in_training(tmp_path):
+  done = command('--config=configs/digits.py', '--config.data.val_fraction=0.2',
                  f'--html={tmp_path / "digits.html"}', f'--cache_dir={tmp_path}')
+  assert done.returncode == 0
   assert done.stdout.startswith('data      digits: 1,') and 'classes   10, train pictures of each: 0 ' in done.stdout
   assert (tmp_path / 'digits.html').exists()
+
+
+def test_clean_pictures_end_well(tmp_path):
+  for name, first in (('cat', 0), ('dog', 100)):
+    for part, count in (('train', 22), ('test', 11)):
+      for i in range(count):
+        path = tmp_path / 'clean' / part / name / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.kron(photo(first + 50 * (part == 'test') + i), np.ones((2, 2, 1), np.uint8))).save(path)
+  done = command(f'--path={tmp_path / "clean"}', '--strict', f'--html={tmp_path / "page.html"}',
+                 f'--cache_dir={tmp_path}')
+  assert done.returncode == 0 and 'good      nothing to complain about' in done.stdout, done.stdout
 
 
 def test_help_is_readable_and_quick():

@@ -96,3 +96,29 @@ def test_what_fits_some_number_of_pictures_is_not_refused_before_they_are_counte
 def test_what_fits_none_is_refused_first(changes, message, tmp_path):
   with pytest.raises(BadInput, match=message):
     job_lib.prepare(early(**changes), tmp_path)
+
+
+def test_the_step_and_the_optimizer_get_what_the_config_says(tmp_path, monkeypatch):
+  config = digits.get_config()
+  step_keys = {'label_smoothing': .11, 'ema_decay': .77, 'accum_steps': 2, 'log_every': 7, 'max_loss_ratio': 6.0}
+  optim_keys = {'name': 'sgd', 'weight_decay': .04, 'grad_clip': 3.0, 'layer_decay': .5}
+  mixing = {'flip': True, 'crop_padding': 1, 'crop_scale': .6, 'trivial': True, 'cutmix': .1, 'mixup': .2,
+            'erasing': .3}
+  config.update_from_flattened_dict({**step_keys, 'on_bad_step': 'skip', 'optim.lr': .5, 'optim.muon_lr': .25,
+                                     **{f'optim.{key}': value for key, value in optim_keys.items()},
+                                     **{f'augment.{key}': value for key, value in mixing.items()}})
+  given = {}
+  make = job_lib.optim.make_optimizer
+  monkeypatch.setattr(job_lib.optim, 'make_optimizer', lambda *args, **options: given.update(options) or make(
+      *args, **options))
+  job = job_lib.prepare(config, tmp_path)
+  monkeypatch.setattr(job, 'teacher', made := object(), raising=False)
+  step = job.step(5)
+  assert {key: getattr(step, key) for key in step_keys} == step_keys
+  assert (step.skip_bad, step.head_only, step.num_classes, step.teacher) == (True, False, 10, made)
+  assert step.augment.keywords == mixing | {'size': 5}
+  assert {key: given[key] for key in (*optim_keys, 'peak_lr', 'muon_lr')} == optim_keys | {
+      'peak_lr': .5, 'muon_lr': .25}
+  assert given['total_steps'] == job.total_steps and given['warmup_steps'] < job.total_steps
+  config.optim.layer_decay = 0.0
+  assert job_lib.prepare(config, tmp_path).step(8).head_only

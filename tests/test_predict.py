@@ -252,3 +252,11 @@ def test_names_that_are_not_utf8_are_answered_with_the_rest(weights, tmp_path, f
   lines = command(weights, tmp_path, '--json').stdout.decode().splitlines()
   assert [json.loads(line)['file'] for line in lines] == [f'{tmp_path}/{odd}', f'{tmp_path}/Zebra.png']
   assert command(weights, tmp_path / odd).returncode == 0
+
+
+def test_weights_that_were_trained_in_bfloat16_answer_in_float32(model, params, weights, tmp_path, folder):
+  about = run.describe_model(model, NAMES, SIZE) | {'dtype': 'bfloat16'}
+  files.save(tmp_path / 'w.safetensors', params, about, 'made by a test')
+  images = np.stack([np.asarray(Image.open(folder / f'0{i}.png')) for i in range(4)])
+  of = lambda path: predictor.Predictor.load(path).answer(images).probabilities
+  np.testing.assert_array_equal(of(tmp_path / 'w.safetensors'), of(weights))

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # No dropped validation pictures: 143 are no multiple of anything, so that the last batches are padded.
 FLAGS = ('--config=configs/digits.py', '--config.epochs=2.0', '--config.eval_epochs=0.5', '--config.log_every=5',
          '--config.optim.warmup_epochs=1.0', '--config.model.hidden_size=32', '--config.model.num_layers=1',
-         '--config.model.mlp_dim=64', '--config.model.patch_size=2', '--config.eval_batch_size=60',
+         '--config.model.mlp_dim=128', '--config.model.patch_size=2', '--config.eval_batch_size=60',
          '--config.dtype=float32')
 # Sums over two halves of a batch are rounded otherwise than over the whole, and training makes the difference grow.
 TOLERANCE = 1e-3

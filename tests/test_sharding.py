@@ -8,6 +8,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 import numpy as np
 import optax
 import pytest
@@ -63,8 +64,20 @@ def outcome(num_devices, accum_steps=1):
   return {name: np.asarray(value) for name, value in result.items()}
 
 
+def check_full_sharding(mesh):
+  """Asserts that large arrays are cut along their longest axis that eight devices can share, and come back whole."""
+  spec = lambda *shape: sharding.fully_sharded(shape, mesh).spec
+  assert spec(64, 128) == spec(129, 64) == PartitionSpec(None, 'data') and spec(512, 8) == PartitionSpec('data', None)
+  assert spec(8, 8) == spec(63, 65) == spec(65, 65) == PartitionSpec()  # Too few numbers, or no such axis.
+  values = np.arange(64 * 128, dtype=np.float32).reshape(64, 128)
+  cut = jax.device_put(values, sharding.fully_sharded(values.shape, mesh))
+  assert {shard.data.shape for shard in cut.addressable_shards} == {(64, 16)}
+  np.testing.assert_array_equal(sharding.gathered({'w': cut}, mesh)['w'], values)
+
+
 def on_eight_devices(path):
   """The child's part: writes what it computes, and what each device holds of a batch, to a file."""
+  check_full_sharding(sharding.make_mesh())
   batch = {'x': np.arange(16 * 3).reshape(16, 3)}
   shards = sharding.shard_batch(batch, sharding.make_mesh())['x'].addressable_shards
   held = {f'device {shard.device.id}': np.asarray(shard.data) for shard in shards}

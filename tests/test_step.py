@@ -54,8 +54,10 @@ def assert_close(a, b, rtol=1e-4, atol=1e-6):
 def test_is_gradient_descent_with_a_running_mean(model, batches):
   states, metrics = run_steps(model, optax.sgd(0.5), batches)
   params = ema = states[0].params
-  totals = []
+  totals, hits = [], []
   for i, batch in enumerate(batches):
+    logits = model.apply({'params': params}, batch['image'] / np.float32(127.5) - 1, train=False)
+    hits.append(float(np.mean(logits.argmax(-1) == batch['label'])))
     loss, grads = jax.value_and_grad(lambda p, batch=batch: plain_loss(model, p, batch))(params)
     params = jax.tree.map(lambda p, g: p - 0.5 * g, params, grads)
     decay = min(0.9, (1 + i) / (10 + i))
@@ -63,6 +65,8 @@ def test_is_gradient_descent_with_a_running_mean(model, batches):
     totals.append(float(loss))
     # Lines of metrics are means since the last multiple of log_every = 2.
     assert metrics[i]['loss'] == pytest.approx(np.mean(totals[i // 2 * 2:]), rel=1e-4)
+    assert metrics[i]['accuracy'] == pytest.approx(np.mean(hits[i // 2 * 2:]))
+  assert len(set(hits)) > 1
   assert_close(states[-1].params, params)
   assert_close(states[-1].ema, ema)
   assert int(states[-1].step) == 4

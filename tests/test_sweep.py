@@ -147,3 +147,13 @@ def test_a_sweep_of_jobs(tmp_path):
   result = json.loads((tmp_path / 'trials' / '0000-seed0' / 'result.json').read_text())
   assert done.value == result['val_accuracy']
   assert failed.user_attrs['error'] == 'error: augment.cutmix=2.0 must be a probability, from 0 to 1'
+
+
+@pytest.mark.parametrize('flags, keys, name', [
+    (['--search=tpe'], ['optim.lr'], 'median'), ([], ['optim.lr'], 'none'), (['--search=tpe'], ['epochs'], 'none'),
+    (['--search=tpe', '--pruner=hyperband'], ['optim.lr'], 'hyperband')])
+def test_a_search_stops_what_does_badly_unless_its_validations_stand_at_other_times(flags, keys, name):
+  code = f'import sys; from absl import flags; from vit_jax import sweep; flags.FLAGS(["sweep", *{flags}]); '
+  done = subprocess.run([sys.executable, '-c', f'{code}print(sweep.pruner({keys}))'], cwd=ROOT, text=True,
+                        capture_output=True, check=True)
+  assert done.stdout == f'{name}\n'

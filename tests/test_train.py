@@ -13,6 +13,8 @@ import pytest
 import safetensors
 from scipy import special
 from sklearn.metrics import log_loss
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.util import tensor_util
 
 from vit_jax import assess
 from vit_jax import digests
@@ -96,8 +98,12 @@ def test_learns_and_leaves_a_folder_that_stands_alone(uninterrupted):
   lines = metrics(workdir)
   assert lines[-1]['step'] == found['steps'] and len({line['step'] for line in lines}) == len(lines)
   assert lines[-1]['loss'] < lines[0]['loss']
-  for name in ('config.json', 'model.json', 'environment.json', 'checkpoints', 'tensorboard'):
+  for name in ('config.json', 'model.json', 'environment.json', 'checkpoints'):
     assert (workdir / name).exists()
+  events = event_accumulator.EventAccumulator(str(workdir / 'tensorboard'), {event_accumulator.TENSORS: 0}).Reload()
+  for name in ('loss', 'val_accuracy'):  # TensorBoard shows the same numbers.
+    shown = {event.step: tensor_util.make_ndarray(event.tensor_proto).item() for event in events.Tensors(name)}
+    assert shown == pytest.approx({line['step']: line[name] for line in lines if name in line})
   assert '1,295 train' in out and f'{found["test_accuracy"]:.2%}' in out
   # Without a terminal: plain lines, and nothing that another library has to say.
   assert all(line.startswith('step ') for line in err.splitlines()), err

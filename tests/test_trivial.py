@@ -81,8 +81,17 @@ def test_kinds_do_not_mix(images):
   assert len({picture.tobytes() for picture in together}) == len(names)
 
 
+def test_changes_strengths_and_directions_are_drawn_evenly(monkeypatch):
+  monkeypatch.setattr(trivial, 'change', lambda images, *drawn: drawn)
+  name, strength, sign = map(np.asarray, trivial.trivial_augment(jax.random.key(0), jnp.zeros((2000, 1, 1, 3))))
+  counts = np.bincount(name, minlength=len(trivial.NAMES))
+  assert len(counts) == len(trivial.NAMES) and counts.min() > 100 and counts.max() < 190  # 143 each, ± 11.5.
+  assert strength.min() < .01 and strength.max() > .99 and abs(strength.mean() - .5) < .03
+  assert set(sign) == {-1, 1} and abs(sign.mean()) < .1
+
+
 @pytest.mark.slow
-def test_every_change_is_drawn_about_equally_often(images):
+def test_the_key_alone_decides(images):
   batch = jnp.asarray(np.repeat(images[:1], 2000, axis=0))
   changed = np.asarray(trivial.trivial_augment(jax.random.key(0), batch))
   same = (changed == images[0]).all(axis=(1, 2, 3)).mean()

@@ -151,6 +151,7 @@ def test_slurm_is_found_by_itself(monkeypatch):
 
 @pytest.mark.parametrize('error, told', [
     (TimeoutError('barrier'), True), (jax.errors.JaxRuntimeError('INTERNAL: Gloo: Connection closed by peer'), True),
+    (ValueError('UNKNOWN: Gloo AllGather failed: Read error: Connection reset by peer'), True),
     (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory'), False), (ValueError('other'), False)])
 def test_what_tells_of_another_process(error, told, monkeypatch):
   assert not processes.tells_of_another(error)  # There is none.

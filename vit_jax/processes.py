@@ -13,6 +13,8 @@ from vit_jax.errors import BadInput
 PATIENCE = 30
 # What Slurm's srun and Open MPI's mpirun tell each process of how many there are.
 _COUNTS = ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE')
+# How XLA's messages begin where a connection broke.
+_CONNECTION = ('UNKNOWN: ', 'INTERNAL: ', 'UNAVAILABLE: ', 'ABORTED: ', 'CANCELLED: ', 'DEADLINE_EXCEEDED: ')
 
 
 def start(coordinator='', num_processes=None, process_id=None):
@@ -63,8 +65,10 @@ def tells_of_another(error):
   import jax
   if jax.process_count() == 1 or 'RESOURCE_EXHAUSTED' in str(error):  # The memory of this one's own device.
     return False
-  # The second is what Orbax says where the others do not come to save with this one.
-  return isinstance(error, (jax.errors.JaxRuntimeError, TimeoutError))
+  # The second is what Orbax says where the others do not come to save with this one; jax raises some of XLA's statuses
+  # as a ValueError.
+  return (isinstance(error, (jax.errors.JaxRuntimeError, TimeoutError))
+          or isinstance(error, ValueError) and str(error).startswith(_CONNECTION))
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ def tells_of_another(error):
   # The second is what Orbax says where the others do not come to save with this one; jax raises some of XLA's statuses
   # as a ValueError.
   return (isinstance(error, (jax.errors.JaxRuntimeError, TimeoutError))
-          or isinstance(error, ValueError) and str(error).startswith(_CONNECTION))
+          or (isinstance(error, ValueError) and str(error).startswith(_CONNECTION)))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
     python -m vit_jax.main --config=configs/tiny_imagenet_10h.py
 
-As tiny_imagenet_2h.py, with wider tokens, 40 epochs and stronger augmentation. Not run to its end yet.
+As tiny_imagenet_2h.py, with wider tokens, 40 epochs and stronger augmentation. It reached 57.0 %, in some four
+hours of two cores with bfloat16 (experiments/tiny_imagenet), and its weights come with vit_jax.
 """
 from configs import tiny_imagenet_2h
 

@@ -5,7 +5,7 @@
 As tiny_imagenet.py, three and a half times as long and with stronger augmentation. Training pictures that are nearly
 the same as a test picture of Tiny ImageNet or of CIFAR-10 are left out, so that models which start from these weights
 can be tested on either. It reached 49.4 %, in 2 h 25 min of two cores with AVX2 beside other work
-(experiments/tiny_imagenet); its weights come with vit_jax.
+(experiments/tiny_imagenet); the weights of tiny_imagenet_10h.py, a longer run, come with vit_jax.
 """
 from configs import tiny_imagenet
 

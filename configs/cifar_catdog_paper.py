@@ -2,8 +2,8 @@
 
     python -m vit_jax.main --config=configs/cifar_catdog_paper.py
 
-All else but CutMix is as in cifar_catdog.py, so that the difference between the two is what convolutions before and
-between the blocks, fixed positions and pooling are worth when there are 10,000 pictures.
+All else is as in cifar_catdog.py, so that the difference between the two is what convolutions before and between the
+blocks, fixed positions, pooling and CutMix are worth together when there are 10,000 pictures.
 """
 from configs import cifar_catdog
 

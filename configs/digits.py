@@ -6,7 +6,7 @@ from configs import common
 
 
 def get_config():
-  """A ViT of 67 thousand parameters on 64 tokens, one for each pixel and its neighbours."""
+  """A ViT of 70 thousand parameters on 64 tokens, one for each pixel and its neighbours."""
   config = common.get_config()
   config.batch_size = 64
   config.epochs = 15.0

@@ -4,7 +4,7 @@
     python -m vit_jax.main --config=configs/tiny_imagenet_more.py --config.init=runs/tiny_imagenet_10h-seed0
 
 The rates rise again, to half of what they were, and fall (a warm restart: Loshchilov & Hutter 2017). Both runs together
-stay below ten hours of two cores. Give the second the seed of the first, so that the same pictures are held out.
+stay below ten hours of two cores. The same pictures are held out from both.
 """
 from ml_collections import config_dict
 

@@ -33,7 +33,9 @@ def test_a_recipe_that_is_not_there_is_refused_before_its_overrides_are_read(giv
 
 
 @pytest.mark.parametrize('number, line', [
-    (errno.ENOSPC, 'error: No space left on device: w.npz; mend that, and give the same command\n'), (errno.EIO, None)])
+    (errno.ENOSPC, 'error: No space left on device: w.npz; mend that, and give the same command\n'),
+    (errno.ENAMETOOLONG, 'error: File name too long: w.npz; mend that, and give the same command\n'),
+    (errno.EIO, None)])
 def test_what_the_system_refuses_is_one_line(number, line, monkeypatch, capsys):
   def main():
     raise OSError(number, os.strerror(number), 'w.npz')

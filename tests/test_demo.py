@@ -28,8 +28,11 @@ def test_a_taken_port_is_one_line(free_port):
     with pytest.raises(BadInput, match=f'--port={port} is taken; try --port={port + 1}'):
       demo.check_free('127.0.0.1', port)
   demo.check_free('127.0.0.1', free_port())
-  with pytest.raises(BadInput, match=r'on 192\.0\.2\.1 cannot be used'):
+  with pytest.raises(BadInput, match=r'--host=192\.0\.2\.1 --port=7860 cannot be used'):
     demo.check_free('192.0.2.1', 7860)  # An address that no machine has (RFC 5737).
+  for host in ('a..b', 'nonsense.invalid'):
+    with pytest.raises(BadInput, match=f'--host={host} is the address of nothing'):
+      demo.check_free(host, 7860)
 
 
 @pytest.mark.parametrize(('host', 'expected'), [('127.0.0.1', True), ('127.1.2.3', True), ('::1', True),

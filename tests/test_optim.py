@@ -58,6 +58,7 @@ def test_decay_mask_names_the_kernels():
   assert {name for name, on in mask.items() if on} == DECAYED
   assert {'cls', 'head/bias', 'Transformer/encoder_norm/scale',
           'Transformer/posembed_input/pos_embedding'} < {n for n, on in mask.items() if not on}
+  assert not optim.decay_mask({'cls': 0, 'dist': 0})['dist']
 
 
 @pytest.mark.parametrize('step, fraction', [

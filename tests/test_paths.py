@@ -44,3 +44,8 @@ def test_names_need_not_be_utf8():
   assert paths.typed(os.fsdecode(b'K\xe4tzchen.jpg')).name == 'K\udce4tzchen.jpg'
   assert paths.is_possible(os.fsdecode(b'\xe4' * 255)) and not paths.is_possible(os.fsdecode(b'\xe4' * 256))
   assert not paths.is_possible('\ud800')  # What no name of a file is decoded to.
+
+
+def test_a_folder_has_a_name_however_it_is_typed(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert [paths.name_of(path) for path in ('.', 'runs/pets/', 'cifar10')] == [tmp_path.name, 'pets', 'cifar10']

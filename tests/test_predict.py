@@ -135,8 +135,11 @@ def test_find_walks_without_hidden_files_and_not_in_circles(folder, tmp_path):
   for name in ('b.png', 'a/c.png', '.d.png'):
     (tmp_path / name).touch()
   assert [name for name, _ in predict.find([str(tmp_path)])] == [str(tmp_path / 'b.png'), str(tmp_path / 'a' / 'c.png')]
-  with pytest.raises(BadInput, match='does not exist'):
-    predict.find([str(tmp_path / 'none')])
+  (tmp_path / 'a.png').symlink_to('gone')
+  assert [pathlib.Path(name).name for name, _ in predict.find([str(tmp_path / '*.png')])] == ['a.png', 'b.png']
+  for name in ('none', 'a.png', 'none*'):
+    with pytest.raises(BadInput, match='does not exist'):
+      predict.find([str(tmp_path / name)])
 
 
 def test_any_number_of_pictures(weights):
@@ -209,14 +212,15 @@ def test_odd_files_are_listed_or_answered_and_the_rest_too(weights, tmp_path, fo
 def test_explanations_are_written_beside_the_answers_and_not_explained_again(weights, tmp_path, folder):
   for name in ('03.png', '04.png'):
     (tmp_path / name).write_bytes((folder / name).read_bytes())
+  (tmp_path / '05.png').symlink_to('05.png')  # A loop, which is not there.
   (tmp_path / 'why').mkdir()
   (tmp_path / 'why' / '03.png').write_bytes((folder / '05.png').read_bytes())
   done = command(weights, tmp_path, '--json', '--explain', f'--explain_dir={tmp_path}/why')
   assert [json.loads(line)['file'] for line in done.stdout.splitlines()] == [
       str(tmp_path / name) for name in ('03.png', '04.png')]
   explained = done.stderr.decode().splitlines()
-  assert done.returncode == 0 and len(explained) == 1
-  assert explained[0].startswith(f'explained: {tmp_path}/why/, without the nearest training pictures: {weights}')
+  assert done.returncode == 1 and len(explained) == 2 and '05.png' in explained[0]
+  assert explained[1].startswith(f'explained: {tmp_path}/why/, without the nearest training pictures: {weights}')
   assert sorted(path.name for path in (tmp_path / 'why').iterdir()) == ['03-2.png', '03.png', '04.png']
   assert (tmp_path / 'why' / '03.png').read_bytes() == (folder / '05.png').read_bytes()
 

@@ -139,6 +139,8 @@ def read(path, weights_sha256):
     if metadata['weights_sha256'] != weights_sha256:
       return None
     return made_of(json.loads(metadata['calibration']), arrays)
+  except PermissionError:
+    raise BadInput(f'{path} cannot be read (no permission)') from None
   except Exception as error:  # Whatever a decoder stumbles over.
     raise BadInput(f'{path} is damaged ({one_line(error)}); remove it, and vit_jax.main --evaluate writes it anew'
                    ) from None

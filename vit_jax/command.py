@@ -24,8 +24,8 @@ _CONFIG = config_flags.DEFINE_config_file('config', None, 'The recipe, e.g. conf
 _CACHE_DIR = flags.DEFINE_string('cache_dir', '~/.cache/vit_jax', 'Decoded pictures and compiled programs, kept '
                                  'for the next start; safe to delete.')
 
-# What the system refuses for reasons of the user's: no room, no permission.
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+# What the system refuses for reasons of the user's: no room, no permission, a name that is too long.
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 RECIPES = pathlib.Path(configs.__file__).parent
 

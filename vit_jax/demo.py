@@ -11,6 +11,7 @@ Only this machine can open the page, until --host says otherwise. Page and serve
 a run's training set is read as in training, and so is downloaded where it is gone. Pictures lie in a folder of their
 own for some ten minutes, and Ctrl-C deletes it. Needs: pip install 'vit_jax[demo]'.
 """
+import errno
 import importlib.util
 import ipaddress
 import os
@@ -48,9 +49,13 @@ def check_free(host, port):
     with socket.socket(family, kind, protocol) as tried:
       tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the server will.
       tried.bind(place)
+  except (socket.gaierror, UnicodeError):
+    raise BadInput(f'--host={host} is the address of nothing; leave it out for this machine alone') from None
   except OSError as error:
-    reason = 'is taken' if 'in use' in str(error) else f'on {host} cannot be used ({error.strerror or error})'
-    raise BadInput(f'--port={port} {reason}; try --port={port % 65535 + 1}') from None
+    if error.errno == errno.EADDRINUSE:
+      raise BadInput(f'--port={port} is taken; try --port={port % 65535 + 1}') from None
+    raise BadInput(f'--host={host} --port={port} cannot be used ({error.strerror or error}); name an address of this '
+                   'machine, and a port from 1024 on') from None
 
 
 def start(weights, folder):

@@ -49,6 +49,9 @@ def check_place(name):
   endings = [ending for ending, value in ENDINGS.items() if value == kind]
   if endings and (out.suffix not in endings or out.is_dir()):
     raise BadInput(f'{name} must be a file ending in {endings[0]} for --format={kind}')
+  beside = beside_of(out)
+  if kind in RUN and beside.exists() and not (out.exists() and beside.is_file()):  # Not what was written here before.
+    raise BadInput(f'{beside} exists already, and would describe the program; name another file')
   if not endings and out.exists():
     raise BadInput(f'{name} exists already; name a new folder')
   if not out.absolute().parent.is_dir():
@@ -56,6 +59,11 @@ def check_place(name):
   if not os.access(out.absolute().parent, os.W_OK):
     raise BadInput(f'{name} cannot be written: no permission to write to {out.absolute().parent}; name another place')
   return kind, out
+
+
+def beside_of(out):
+  """Where it is said what a program takes and gives."""
+  return out.with_name(out.name + '.json')
 
 
 def write_folder(out, named, **objects):
@@ -79,13 +87,12 @@ def write_program(kind, out, model, flat, description, temperature):
   params = traverse_util.unflatten_dict({name: jnp.asarray(leaf) for name, leaf in flat.items()}, sep='/')
   size = description['preprocessing']['image_size']
   data = {'stablehlo': program.stablehlo, 'onnx': program.onnx}[kind](model, params, size, temperature)
+  said = {'class_names': description['class_names'], 'preprocessing': description['preprocessing'],
+          'takes': f'uint8 pictures [N, {size}, {size}, 3]', 'gives': f'float32 probabilities [N, {model.num_classes}]',
+          'temperature': temperature, 'run': RUN[kind].format(out.name)}
   with atomic.replacing(out) as partial:
     partial.write_bytes(data)
-  atomic.write(out.with_name(out.name + '.json'), json.dumps({
-      'class_names': description['class_names'], 'preprocessing': description['preprocessing'],
-      'takes': f'uint8 pictures [N, {size}, {size}, 3]', 'gives': f'float32 probabilities [N, {model.num_classes}]',
-      'temperature': temperature,
-      'run': RUN[kind].format(out.name)}, indent=2) + '\n')
+    atomic.write(beside_of(out), json.dumps(said, indent=2) + '\n')
 
 
 def main(arguments):

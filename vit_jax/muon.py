@@ -17,7 +17,8 @@ def matrices(params):
 
   The matrices are the kernels inside the encoder blocks, or inside a ResNet's units; AdamW takes all else.
   Attention keeps its heads in an axis of their own ([D,heads,D_h], and [heads,D_h,D] on the way out); they count as
-  one D×D matrix. A convolution f32[k,k,C,F] counts as a matrix of k·k·C inputs.
+  one D×D matrix. A convolution f32[k,k,C,F] counts as a matrix of k·k·C inputs, a depthwise one between blocks,
+  f32[k,k,D], as one of k inputs and k·D outputs, as all recipes here were trained.
   """
   found = {}
   for path, leaf in traverse_util.flatten_dict(params).items():

@@ -10,12 +10,12 @@ from vit_jax.errors import choose
 from vit_jax.models import vit
 
 # What weight decay leaves alone, by the last name of its path: pulling these towards zero regularises
-# nothing. `pos_embedding` and `cls` are inputs rather than weights.
-_NO_DECAY = ('bias', 'scale', 'pos_embedding', 'cls')
+# nothing. `pos_embedding`, `cls` and `dist` are inputs rather than weights.
+_NO_DECAY = ('bias', 'scale', 'pos_embedding', 'cls', 'dist')
 
 
 def decay_mask(params):
-  """True where weight decay applies: the kernels; not biases, norms, positions or the class token."""
+  """True where weight decay applies: the kernels; not biases, norms, positions or the tokens that are read out."""
   return traverse_util.path_aware_map(lambda path, _: path[-1] not in _NO_DECAY, params)
 
 

@@ -30,3 +30,8 @@ def typed(text):
     raise BadInput(f'{str(text)[:100]!r} must be of names that a file can have: without a zero byte, and of '
                    f'{LONGEST_NAME} bytes at most')
   return path
+
+
+def name_of(path):
+  """The last part of a path, also where it was typed as '.' or '..'."""
+  return pathlib.Path(os.path.abspath(path)).name

@@ -64,7 +64,7 @@ def find(names):
     matches = sorted(glob.glob(str(path), recursive=True)) if pattern else [path]
     if name == '-':
       found.append(('-', True))
-    elif not matches or not os.path.exists(matches[0]):
+    elif not matches or not (pattern or os.path.exists(path)):
       raise BadInput(f'{name} does not exist; name pictures, folders of them, or - for the standard input')
     else:
       for match in map(pathlib.Path, matches):
@@ -209,7 +209,8 @@ def main(arguments):
   sheets = sheets_for(predictor)
   if sheets:  # Explanations of before are no pictures to explain.
     own = sheets.folder.resolve()
-    files = [(name, named) for name, named in files if named or own not in pathlib.Path(name).resolve().parents]
+    inside = lambda name: own in pathlib.Path(os.path.realpath(name)).parents  # Path.resolve refuses loops of links.
+    files = [(name, named) for name, named in files if named or not inside(name)]
   answered, unreadable = write_all(predictor, files, sheets)
   if not answered and not unreadable:
     raise BadInput(f'there is no picture in {", ".join(names)}')

@@ -102,6 +102,32 @@ def test_nothing_of_others_is_overwritten(images, tmp_path):
   np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'dog.png')), images[0])
 
 
+def test_files_of_one_name_and_pictures_without_one_are_told_apart(images, tmp_path, monkeypatch):
+  sheets = explained.Sheets(asked('gone'), tmp_path / 'out', 'occlusion')
+  found = []
+  for folder in ('a', 'b', 'a'):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / folder)
+    found.append(write(sheets, 'cat.jpg', images[0])[0].name)
+  assert found == ['cat.png', 'cat-2.png', 'cat.png']
+  assert [write(sheets, '-', images[i])[0].name for i in (0, 1, 0)] == ['stdin.png', 'stdin-2.png', 'stdin.png']
+  assert write(sheets, 'K\udce4tzchen.png', images[0])[0].name == 'K\udce4tzchen.png'  # No UTF-8.
+
+
+def test_a_sheet_that_cannot_be_finished_leaves_the_one_before(images, tmp_path, monkeypatch):
+  sheets = explained.Sheets(asked('gone'), tmp_path, 'occlusion')
+  path, _ = write(sheets, 'cat.jpg', images[0])
+  before = path.read_bytes()
+  def stopped(image, file, *_, **__):
+    with open(file, 'wb') as half:
+      half.write(b'half')
+    raise KeyboardInterrupt
+  monkeypatch.setattr(Image.Image, 'save', stopped)
+  with pytest.raises(KeyboardInterrupt):
+    write(sheets, 'cat.jpg', images[0])
+  assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_that_cannot_be_is_one_line(tmp_path):
   (tmp_path / 'file').touch()
   with pytest.raises(BadInput, match='file/in cannot be made'):
@@ -111,5 +137,5 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path):
 def test_a_resnet_is_explained_by_trying_and_has_no_attention(images, tmp_path):
   net = asked('gone', 'resnet-small', stage_features=(16,), stem_channels=(16,))
   write(explained.Sheets(net, tmp_path, 'occlusion'), 'cat.jpg', images[0])
-  with pytest.raises(BadInput, match='a ResNet has no attention'):
+  with pytest.raises(BadInput, match=r'--map=relevance is read off the attention, .*take --map=occlusion'):
     explained.Sheets(net, tmp_path, 'relevance')

@@ -108,6 +108,13 @@ def test_occlusion_finds_the_one_patch_that_counts():
   np.testing.assert_allclose(maps[1], -expected, atol=1e-6)  # Its absence speaks for class 0.
 
 
+def test_rounding_is_no_finding():
+  near = lambda images: np.float32([[1 - 6e-8 * i, 0] for i in range(len(images))])
+  image = np.zeros((8, 8, 3), np.uint8)
+  assert not faithfulness.occlusion_map(near, image, 0, np.float32(1), (2, 2)).any()
+  assert not faithfulness.occlusion_maps(near, image[None], np.array([0]), (2, 2)).any()
+
+
 def test_the_map_of_the_centre():
   maps = faithfulness.centre_maps((2, 3, 4))
   assert maps.shape == (2, 3, 4)

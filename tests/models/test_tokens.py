@@ -54,6 +54,11 @@ def test_patch_dropout_keeps_a_random_part_in_order():
   assert np.all(np.abs(seen[:, 1:] - 100) < 35) and np.any(seen[0] != seen[1])
 
 
+def test_one_patch_stays_at_least():
+  kept = tokens_lib.PatchDropout(0.99).apply({}, jnp.ones((2, 8, 3)), train=True, rngs={'dropout': jax.random.key(0)})
+  assert kept.shape == (2, 1, 3)
+
+
 def test_patch_dropout_hands_the_gradient_to_those_that_stayed():
   tokens = jax.random.normal(jax.random.key(1), (1, 8, 4))
   module = tokens_lib.PatchDropout(0.25)

@@ -61,6 +61,9 @@ def test_the_resnet_counted_by_hand_and_without_the_sizes_of_vits():
     variants.build('resnet-small', num_classes=10, num_heads=4)
   with pytest.raises(BadInput, match=r'image_size=30 .* what a token covers, which is 8; try image_size=32$'):
     variants.build('resnet-small', num_classes=10, image_size=30)
+  for channels in ((), (24,), (0, 16)):
+    with pytest.raises(BadInput, match=r'model\.stem_channels=.* of a ResNet must end in a multiple of 16'):
+      variants.build('resnet-small', num_classes=10, image_size=32, stem_channels=channels)
 
 
 def test_overrides_replace_cells_and_none_leaves_them():

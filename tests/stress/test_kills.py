@@ -1,4 +1,4 @@
-"""A few kills at random moments; `python tests/stress/kills.py --kills 100` is the long form."""
+"""A kill at a random moment; `python tests/stress/kills.py --kills 100` is the long form."""
 import importlib.util
 import pathlib
 

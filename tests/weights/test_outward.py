@@ -190,3 +190,10 @@ def test_places_that_cannot_be_written(weights, tmp_path, name, more, message):
   done = command(weights, tmp_path / name, *more)
   assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
   assert sorted(path.name for path in tmp_path.iterdir()) == ['w.safetensors']
+
+
+def test_somebody_elses_file_is_not_taken_for_the_description_of_a_program(weights, tmp_path):
+  (tmp_path / 'w.onnx.json').write_text('mine')
+  done = command(weights, tmp_path / 'w.onnx')
+  assert done.returncode == 2 and 'w.onnx.json exists already, and would describe the program' in done.stderr
+  assert (tmp_path / 'w.onnx.json').read_text() == 'mine' and not (tmp_path / 'w.onnx').exists()

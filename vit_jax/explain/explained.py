@@ -1,41 +1,50 @@
 """An answer explained, as one picture: what was asked, what the answer rests on, the training pictures most like it."""
+import hashlib
 import itertools
+import os
 import pathlib
 
 from PIL import Image
 from PIL import PngImagePlugin
 
+from vit_jax import atomic
 from vit_jax import paths
 from vit_jax.errors import BadInput
 from vit_jax.explain import explainer
 from vit_jax.explain import faithfulness
 from vit_jax.explain import overlay
 from vit_jax.models import variants
+from vit_jax.models import vit
 
-# The first by trying, for any model; the others are read off the attention of a ViT. experiments/explain/ says which
-# of them point at the evidence.
-MAPS = ('occlusion', 'relevance', 'rollout')
 NEAREST = 5
 # By this the files are known as ours, and may be written anew.
 SOFTWARE = 'vit_jax.predict'
 
 
-def place(folder, name):
+def source_of(name, image):
+  """What tells the picture's file from those of others, a digest: of its whole path, or of u8[S,S,3] where it has none.
+
+  Nobody who is shown the file can tell from it where the picture was.
+  """
+  return hashlib.sha256(image.tobytes() if name == '-' else os.fsencode(os.path.abspath(name))).hexdigest()
+
+
+def place(folder, name, source):
   """The file for the picture `name`: FOLDER/NAME.png, or NAME-2.png and so on where that is something else's.
 
-  A file that was written for the same picture before has the place again.
+  A file that was written for the same picture before, so with the same `source_of`, has the place again.
   """
   stem = 'stdin' if name == '-' else pathlib.PurePath(name).stem
   numbered = (folder / f'{stem}{"" if number == 1 else f"-{number}"}.png' for number in itertools.count(1))
-  return next(path for path in numbered if not path.exists() or is_of(path, name))
+  return next(path for path in numbered if not path.exists() or is_of(path, source))
 
 
-def is_of(path, name):
-  """Whether a file was written by `Sheets` for the picture `name`."""
+def is_of(path, source):
+  """Whether a file was written by `Sheets` for a picture of this `source_of`."""
   try:
     with Image.open(path) as image:
-      return (image.info.get('Software'), image.info.get('Source')) == (SOFTWARE, name)
-  except OSError:
+      return (image.info.get('Software'), image.info.get('Source')) == (SOFTWARE, source)
+  except Exception:  # Whatever a decoder stumbles over.
     return False
 
 
@@ -49,6 +58,8 @@ class Sheets:
     self.cells = 2 * (opened.image_size // variants.stride(opened.model),)
     self.why_not = None  # The reason why there are no nearest training pictures, once it is known.
     if kind != 'occlusion':
+      if not isinstance(opened.model, vit.VisionTransformer):
+        raise BadInput(f'--map={kind} is read off the attention, which this model has not; take --map=occlusion')
       self.seer = explainer.Explainer(opened.model, opened.params, opened.class_names, opened.image_size)
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,9 +95,11 @@ class Sheets:
     answer = f'{self.predictor.class_names[label]} {probabilities[label]:.0%}'
     row = [(image, answer if known else f'none? {answer}'), (overlay.overlay(image, values, 256), self.kind)]
     near = self.nearest(features)
-    path = place(self.folder, name)
+    source = source_of(name, image)
+    path = place(self.folder, name, source)
     info = PngImagePlugin.PngInfo()
     info.add_text('Software', SOFTWARE)
-    info.add_itxt('Source', name)
-    overlay.sheet([row, near] if near else [row]).save(path, pnginfo=info)
+    info.add_text('Source', source)
+    with atomic.replacing(path) as partial:
+      overlay.sheet([row, near] if near else [row]).save(partial, 'PNG', pnginfo=info)
     return path

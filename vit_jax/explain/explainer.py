@@ -72,7 +72,7 @@ class Explainer:
     return Look(probabilities, classes, rollout, relevance)
 
   def probabilities(self, images: np.ndarray) -> np.ndarray:
-    """Pictures u8[N,S,S,3] -> probabilities f32[N,K], as predictor.py gives them."""
+    """Pictures u8[N,S,S,3] -> probabilities f32[N,K], as they are before any calibration."""
     return answerer.in_batches(ANSWERED, self._answer, images)[0]
 
   def attention(self, images: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def occlusion_maps(answer, images, classes, cells):
   for cell in range(h * w):
     only = np.broadcast_to((np.arange(h * w) == cell).reshape(h, w), (len(images), h, w))
     drops.append(first - class_scores(answer, paste(images, grey(images), only), classes))
-  return np.stack(drops, axis=1).reshape(-1, h, w)
+  return beyond_rounding(np.stack(drops, axis=1).reshape(-1, h, w))
 
 
 def occlusion_map(answer, image, label, probability, cells):
@@ -58,7 +58,12 @@ def occlusion_map(answer, image, label, probability, cells):
   many = np.broadcast_to(image, (h * w, *image.shape))
   one_each = np.eye(h * w, dtype=bool).reshape(-1, h, w)
   covered = paste(many, grey(many), one_each)
-  return (probability - class_scores(answer, covered, np.full(h * w, label))).reshape(h, w)
+  return beyond_rounding((probability - class_scores(answer, covered, np.full(h * w, label))).reshape(h, w))
+
+
+def beyond_rounding(drops):
+  """Drops of a probability, with zero for those that rounding can make: a map stretches the rest over its colours."""
+  return np.where(np.abs(drops) < 1e-6, 0, drops)
 
 
 def grey(images):

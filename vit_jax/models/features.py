@@ -16,7 +16,8 @@ def features_and_logits(model: nn.Module, params: Params, images: jax.Array) -> 
   """Pictures u8[B,S,S,3] -> (f32[B,D], logits f32[B,K]).
 
   The features are what the head reads, of two heads side by side, and then, of a ViT, the mean and the standard
-  deviation over the tokens after the last block: what a head for these classes has no use for tells others apart.
+  deviation over the tokens after the last block (of a model that pools before its norm, of that mean alone, whose
+  deviation is zero): what a head for these classes has no use for tells others apart.
   """
   read, tokens = [], []
 

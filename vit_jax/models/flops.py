@@ -12,8 +12,8 @@ def flops_per_image(model: variants.Model, image_size: int) -> int:
   """Floating-point operations of one forward pass over one picture of `image_size` pixels a side.
 
   Counts the matrix products and convolutions of the traced program, a multiply and an add as two; nothing is
-  computed. Norms, GELU and softmax are left out: they are a few per cent. Training costs about three times
-  as much: a forward pass, and a backward pass of twice the work.
+  computed. Norms, GELU, softmax and depthwise convolutions are left out: they are a few per cent.
+  Training costs about three times as much: a forward pass, and a backward pass of twice the work.
   """
   images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   params = variants.abstract_params(model, image_size)

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from vit_jax.models import shifts
 from vit_jax.models import stem
 
+GROUP_SIZE = 16  # channels that a GroupNorm takes together
+
 
 class Conv3x3(nn.Module):
   """`nn.Conv` of 3×3, stride 1, SAME, no bias, as nine matrix products: [B,H,W,C] -> [B,H,W,F].
@@ -36,7 +38,7 @@ class BasicUnit(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     # In groups, not over the batch (Wu & He 2018): each picture's answer is its own, and there is no other state.
-    act = lambda name, x: nn.relu(nn.GroupNorm(num_groups=None, group_size=16, dtype=self.dtype, name=name)(x))
+    act = lambda name, x: nn.relu(nn.GroupNorm(num_groups=None, group_size=GROUP_SIZE, dtype=self.dtype, name=name)(x))
     y = act('norm_0', x)
     if x.shape[-1] != self.features:
       x = nn.Dense(self.features, use_bias=False, dtype=self.dtype, name='shortcut')(y)
@@ -65,7 +67,7 @@ class ResNet(nn.Module):
         x = nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
       for j in range(self.num_units):
         x = BasicUnit(width, self.dtype, name=f'stage{i}_unit{j}')(x)
-    x = nn.relu(nn.GroupNorm(num_groups=None, group_size=16, dtype=self.dtype, name='norm')(x))
+    x = nn.relu(nn.GroupNorm(num_groups=None, group_size=GROUP_SIZE, dtype=self.dtype, name='norm')(x))
     features = x.mean(axis=(1, 2)).astype(jnp.float32)
     if not self.num_classes:
       return features

@@ -62,7 +62,7 @@ class ConvPositions(nn.Module):
 class PatchDropout(nn.Module):
   """In training keeps a random part of each picture's tokens: [B,T,D] -> [B,T',D] (Liu et al. 2022).
 
-  T' = T - round(rate·T); the first `num_kept` tokens, such as a class token, always stay and do not count.
+  T' = T - round(rate·T), but one at least; the first `num_kept`, such as a class token, always stay and do not count.
   Fewer tokens are as many times less work, and a kind of augmentation. In evaluation all tokens stay.
   """
   rate: float
@@ -75,7 +75,7 @@ class PatchDropout(nn.Module):
     always, cells = jnp.split(tokens, [self.num_kept], axis=1)
     b, t, _ = cells.shape
     noise = jax.random.uniform(self.make_rng('dropout'), (b, t))
-    kept = jnp.sort(jax.lax.top_k(noise, t - round(self.rate * t))[1])
+    kept = jnp.sort(jax.lax.top_k(noise, max(t - round(self.rate * t), 1))[1])
     # As a product with zeros and ones: its gradient is a product too, where that of a gather is a slow scatter.
     chosen = jnp.einsum('bkt,btd->bkd', jax.nn.one_hot(kept, t, dtype=cells.dtype), cells)
     return jnp.concatenate([always, chosen], axis=1)

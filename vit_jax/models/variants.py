@@ -94,6 +94,9 @@ def build(name: str | None, *, num_classes: int, image_size: int | None = None, 
   if 'stage_features' in sizes:
     if wrong := sizes.keys() - row.keys():
       raise BadInput(f'model.{min(wrong)} is a size of ViTs; {name or "the model of these weights"} is none')
+    channels = sizes['stem_channels']
+    if not channels or any(count < 1 for count in channels) or channels[-1] % resnet.GROUP_SIZE:
+      raise BadInput(f'model.stem_channels={channels} of a ResNet must end in a multiple of {resnet.GROUP_SIZE}')
     model = make(sizes, num_classes=num_classes, dtype=dtype)
   else:
     model = make_vit(sizes, num_classes=num_classes, dtype=dtype)

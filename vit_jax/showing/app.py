@@ -7,6 +7,7 @@ from gradio import processing_utils
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from vit_jax import paths
 from vit_jax.data import picture
 from vit_jax.errors import BadInput
 from vit_jax.showing import guard
@@ -64,7 +65,7 @@ def build(looker):
   kinds = [(text, kind) for kind, text in KINDS.items() if looker.explainer or kind == looking.COVERING]
   one_by_one = {'concurrency_id': 'model', 'concurrency_limit': 1}
   events = Events(looker)
-  with gradio.Blocks(analytics_enabled=False, title=f'What does {pathlib.Path(looker.predictor.path).name} see?',
+  with gradio.Blocks(analytics_enabled=False, title=f'What does {paths.name_of(looker.predictor.path)} see?',
                      delete_cache=(LOOK, KEPT)) as blocks:
     gradio.HTML(page.head(looker.predictor))
     with gradio.Row():

@@ -1,9 +1,10 @@
 """One picture → what a model says of it, where that is in the picture, and the training pictures nearest to it."""
 import dataclasses
-import pathlib
+import sys
 
 import numpy as np
 
+from vit_jax import paths
 from vit_jax import predictor as predictor_lib
 from vit_jax.data import picture
 from vit_jax.errors import BadInput
@@ -14,7 +15,7 @@ from vit_jax.explain import faithfulness
 SQUARES = 8
 NEAREST = 6
 
-# What a map can show, and whether it is read off the attention, which not every model has.
+# What a map can show; the last two are read off the attention, which not every model has.
 COVERING, RELEVANCE, HEAD = 'covering', 'relevance', 'head'
 
 
@@ -102,9 +103,9 @@ def why_no_memory(predictor):
     if not predictor.remembers:
       predictor.nearest(np.zeros((1, 1), np.float32), 1)  # It says why.
     predictor.training_pictures(np.zeros(1, np.int64))
-  except BadInput as error:
-    # Visitors need not know where it is on this machine.
-    return str(error).replace(str(predictor.path), pathlib.Path(predictor.path).name)
+  except BadInput as error:  # It says where things are on this machine, which visitors need not know.
+    print(f'note: no training pictures are shown: {error}', file=sys.stderr, flush=True)
+    return f'{paths.name_of(predictor.path)} knows no training pictures, or they are not here'
   return ''
 
 

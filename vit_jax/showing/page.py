@@ -6,6 +6,7 @@ import pathlib
 from markupsafe import Markup
 import numpy as np
 
+from vit_jax import paths
 from vit_jax.explain import overlay
 from vit_jax.showing import looking
 
@@ -45,7 +46,7 @@ def head(predictor):
   return Markup(
       '<h1>What does {} see?</h1><p>It knows {} classes and nothing else: {}{}</p>'
       '<p class="quiet">{} {} Not for decisions about people, nor wherever a mistake would hurt somebody.</p>').format(
-          pathlib.Path(predictor.path).name, len(names), listed, rest or '.', foreign, sure)
+          paths.name_of(predictor.path), len(names), listed, rest or '.', foreign, sure)
 
 
 def percent(probability):
@@ -113,7 +114,8 @@ def maps(looker, seen, kind, layer, head_):
   else:
     title = f'Layer {layer + 1}, head {head_ + 1}'
     text = 'Where this head looked for the answer. Not the same as what the answer rests on.'
-  shown = img(overlay.overlay(seen.image, values, SIDE), f'{title}: most at the {where(values)}')
+  place = 'nowhere in particular' if np.ptp(values) == 0 else f'most at the {where(values)}'
+  shown = img(overlay.overlay(seen.image, values, SIDE), f'{title}: {place}')
   picture = img(overlay.enlarge_picture(seen.image, SIDE), f'The picture as the model gets it, {size} by {size} pixels')
   return Markup('<div class="pair"><figure>{}<figcaption>What the model gets: {}×{} pixels</figcaption></figure>'
                 '<figure>{}<figcaption>{}</figcaption></figure></div><p class="scale"><span>least</span>'

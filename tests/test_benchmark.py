@@ -23,6 +23,7 @@ def command(*flags):
     (['--what=dta'], 'value should be one of <train|predict|data|startup|scaling|peers>'),
     (['--what=startup'], 'nothing to measure; name a recipe'),
     (['--what=train', '--tokens=64,65'], '--tokens=65 is no square'),
+    (['--what=scaling', '--batch_size=12'], '--batch_size=12 cannot be cut into equal parts for 8 devices'),
     (['--what=scaling', '--tokens=50'], '--tokens=50 is no square'),
     (['--what=train', '--widths=64,wide'], '--widths=64,wide must be whole numbers'),
     (['--what=train', '--widths=0'], '--widths=0 must be whole numbers'),

@@ -260,6 +260,24 @@ def test_a_state_of_another_optimizer_is_no_damage(tmp_path):
   assert not (tmp_path / 'damaged').exists()
 
 
+def test_a_run_on_several_devices_is_read_on_one(tmp_path):
+  code = """
+import sys, jax, jax.numpy as jnp
+from vit_jax import checkpoint, sharding
+place = jax.sharding.NamedSharding(sharding.make_mesh(), jax.sharding.PartitionSpec('data'))
+manager = checkpoint.open_manager(sys.argv[1], keep=2)
+checkpoint.save(manager, 3, {'kernel': jax.device_put(jnp.arange(6.0), place), 'step': jnp.int32(3)})
+manager.wait_until_finished()
+manager.close()
+"""
+  subprocess.run([sys.executable, '-c', code, str(tmp_path / 'checkpoints')], check=True, cwd=ROOT,
+                 env=os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=2'})
+  with contextlib.closing(checkpoint.open_manager(tmp_path / 'checkpoints', keep=None)) as manager:
+    step, state = checkpoint.newest(manager)
+  assert step == 3
+  np.testing.assert_array_equal(state['kernel'], np.arange(6.0))
+
+
 class Trained(struct.PyTreeNode):
   ema: dict
   opt_state: dict

@@ -58,6 +58,16 @@ def test_model_and_size_are_those_of_the_weights_unless_given(tmp_path):
   assert job.model.patch_dropout == 0.5
 
 
+def test_a_run_is_evaluated_on_devices_that_do_not_share_its_batch(tmp_path, monkeypatch):
+  config, folder = digits.get_config(), run.RunFolder(tmp_path / 'run')
+  job = job_lib.prepare(config, tmp_path)
+  folder.create(config, run.describe_model(job.model, job.data.class_names, 8), job.describe_data())
+  monkeypatch.setattr(job_lib.jax, 'device_count', lambda: 3)
+  assert job_lib.of_run(folder, tmp_path).config.batch_size == 64
+  with pytest.raises(BadInput, match='batch_size=64 cannot be cut into equal parts for 3 devices'):
+    job_lib.of_run(folder, tmp_path, training=True)
+
+
 def test_weights_that_are_not_named_are_asked_for(tmp_path):
   with pytest.raises(BadInput, match=r'this recipe starts from weights; .*--config\.init='):
     job_lib.prepare(open_ended(''), tmp_path)

@@ -86,6 +86,11 @@ def test_foreign_folder_is_refused_and_left_alone(tmp_path, config):
   assert [path.name for path in tmp_path.iterdir()] == ['thesis.tex']
 
 
+def test_a_name_that_checkpoints_cannot_have(tmp_path, config):
+  with pytest.raises(BadInput, match='has a name that is not UTF-8'):
+    run.open_run(tmp_path / 'caf\udce9', config)
+
+
 def test_file_in_place_of_a_folder(tmp_path, config):
   (tmp_path / 'file').write_text('mine')
   with pytest.raises(BadInput, match='is a file'):
@@ -104,9 +109,10 @@ def test_unwritable_folder(tmp_path, config, monkeypatch):
 def test_reading_what_is_no_run(tmp_path):
   with pytest.raises(BadInput, match=r'is not a run of vit_jax: config\.json is missing'):
     run.RunFolder(tmp_path).config()
-  (tmp_path / 'config.json').write_text('{"seed": ')
-  with pytest.raises(BadInput, match=r'config\.json is damaged'):
-    run.RunFolder(tmp_path).config()
+  for text in ('{"seed": ', '[]', '{"data": 3}'):
+    (tmp_path / 'config.json').write_text(text)
+    with pytest.raises(BadInput, match=r'config\.json is damaged'):
+      run.RunFolder(tmp_path).config()
 
 
 HOLD = """

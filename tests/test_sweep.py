@@ -55,6 +55,8 @@ def test_help_is_readable():
     ([DIGITS, '--sweep.seed=1,2', '--workdir=/proc/none'], '--workdir=/proc/none cannot be written'),
     ([DIGITS, '--sweep.seed=1,2', '--workdir=configs'], '--workdir=configs holds files but no sweep'),
     ([DIGITS, '--sweep.seed=1,2', '--storage=mine.db'], '--storage must be a URL'),
+    ([DIGITS, '--sweep.seed=1,2', '--workdir=runs/a?b'], "--workdir=runs/a?b has '?' in it, which the URL"),
+    ([DIGITS, '--sweep.seed=1,2', '--launcher=slurm', '--job=timeout_min=2h'], '--launcher=slurm cannot be used'),
 ])
 def test_a_mistake_is_one_line(flags, message, tmp_path):
   process = sweep(f'--workdir={tmp_path / "sweep"}', *flags)

@@ -1,6 +1,5 @@
 """Everything about a run's answers on its test part: evaluation.json and predictions.npz in its folder."""
 import contextlib
-import os
 
 import numpy as np
 
@@ -29,9 +28,7 @@ def assess(workdir, *, cache_dir):
   Raises BadInput where `workdir` holds no run or no whole checkpoint, or its data are not what they were.
   """
   folder = run.RunFolder(workdir)
-  if folder.path.is_dir() and not os.access(folder.path, os.W_OK):  # Not after all the work.
-    raise BadInput(f'{folder.path} cannot be written, and what is found would be lost; copy the run to a place of your '
-                   'own')
+  folder.check_writable()
   job = job_lib.of_run(folder, cache_dir)
   with contextlib.closing(folder.checkpoints()) as manager:
     step, ema = checkpoint.newest_ema(manager, job.abstract_state)
@@ -58,9 +55,9 @@ def judge(answerer, data, folder, temperature):
   for kind, strength in progress.track(kinds, total=len(kinds), desc='corruptions', unit='kinds'):
     scores = answerer.logits(few, change=lambda images: corruptions.corrupt(images, kind, strength))  # noqa: B023
     worse.setdefault(kind, []).append(accuracy(scores, few.labels))
-  with (folder.writing(), atomic.replacing(folder.path / 'predictions.npz') as partial,
-        partial.open('wb') as file):
-    np.savez_compressed(file, labels=labels, logits=logits)
+  if folder.writes:
+    with folder.writing(), atomic.replacing(folder.path / 'predictions.npz') as partial, partial.open('wb') as file:
+      np.savez_compressed(file, labels=labels, logits=logits)
   return {
       'test': metrics.summary(logits, labels), 'temperature': temperature,
       'calibrated': metrics.sureness(logits, labels, temperature), 'mirrored': accuracy(mirrored, labels),

@@ -122,6 +122,7 @@ def measure_startup(config):
 def measure_in_turns(config):
   """Training, predicting, peers and scaling, in processes of their own: -> (JSON-able numbers, a screen of text)."""
   from vit_jax import config as config_lib
+  from vit_jax import sharding
   from vit_jax.benchmarks import scaling
   from vit_jax.benchmarks import setting
   from vit_jax.benchmarks import speed
@@ -135,6 +136,7 @@ def measure_in_turns(config):
   if config is not None and what in ('peers', 'scaling'):
     raise BadInput(f'--what={what} measures models that it makes up; leave out --config, and see --widths and --tokens')
   if what == 'scaling':
+    sharding.check_batch_size('--batch_size', _BATCH_SIZE.value, scaling.DEVICES)  # Not after the first group.
     groups = scaling.groups(dtypes(), width=widths[0], tokens=tokens[0], **sizes)
   elif config is not None:
     groups = [speed.group(what, dtypes(), recipe=config_lib.to_json(config), cache_dir=str(command.cache_dir()))]

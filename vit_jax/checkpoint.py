@@ -105,9 +105,14 @@ def save(manager, step, state, metrics=None):
 
 
 def read(manager, step, shapes):
-  """Reads one checkpoint as nested dicts of arrays; raises BadInput where a file is not what was saved."""
+  """Reads one checkpoint as nested dicts of arrays; raises BadInput where a file is not what was saved.
+
+  Without `shapes` all arrays come to one device: those that it was saved from need not be here.
+  """
   check_files(manager.path(step))
-  return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes)))['state']
+  here = None if shapes else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  args = ocp.args.StandardRestore(shapes, fallback_sharding=here)
+  return manager.restore(step, args=ocp.args.Composite(state=args))['state']
 
 
 def has_digests(manager, step):
@@ -121,7 +126,7 @@ def check_files(folder):
   if processes.first():
     try:
       digests.check(folder)
-    except BadInput as error:
+    except (BadInput, OSError) as error:
       problem = error
   if processes.of_the_first(problem is not None):
     raise problem or BadInput('its digests do not hold')
@@ -172,7 +177,8 @@ def restore(manager, step, like):
     raise OtherParts(
         f'checkpoint {step} in {manager.directory} is whole, but the optimizer of this vit_jax keeps other numbers '
         'than the one that saved it; go on with that version (environment.json names its commit), or train anew with '
-        'another --workdir. Its weights can be read: by predict, report, --evaluate, --config.init') from error
+        'another --workdir. Its weights can be read: by predict, report, --evaluate, --config.init '
+        f'({one_line(error)})') from error
   return serialization.from_state_dict(like, state)
 
 

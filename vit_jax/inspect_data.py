@@ -11,6 +11,7 @@ Says on one screen what is wrong and what is worth a look, and writes a page tha
 
 from absl import flags
 
+from vit_jax import atomic
 from vit_jax import command
 from vit_jax import paths
 from vit_jax.errors import BadInput
@@ -100,7 +101,7 @@ def main():
 
   found = inspect.inspect(*open_data(config, _PATH.value, command.cache_dir()))
   try:
-    html.write_text(inspect_page.render(found), encoding='utf-8', errors='backslashreplace')
+    atomic.write(html, inspect_page.render(found))
   except OSError as error:
     raise BadInput(f'--html={html} cannot be written ({error.strerror}); name another place') from None
   print(summary(found, str(html)))

@@ -175,18 +175,21 @@ def build_model(config, description, num_classes, image_size):
                         dtype=cpu.activation_dtype(config.dtype), **sizes)
 
 
-def of_run(folder, cache_dir):
-  """The Job of a run that is there; raises BadInput where its data are not what they were."""
-  job = prepare(folder.config(), cache_dir, folder.read_json('model.json'))
+def of_run(folder, cache_dir, *, training=False):
+  """The Job of a run that is there; raises BadInput where its data are not what they were.
+
+  Only for `training` the batches have to suit the devices of this machine.
+  """
+  job = prepare(folder.config(), cache_dir, folder.read_json('model.json'), training=training)
   folder.check_data(job.describe_data())
   return job
 
 
-def prepare(config, cache_dir, description=None):
+def prepare(config, cache_dir, description=None, *, training=True):
   """Checks a config and makes a Job of it; raises BadInput for whatever cannot work.
 
   `description` is the model.json of the config's run folder, if there is one already: the weights that it started from
-  need not be there any more.
+  need not be there any more. Without `training` the batches need not suit the devices of this machine.
   """
   weights = None
   if config.init and not description:
@@ -195,7 +198,8 @@ def prepare(config, cache_dir, description=None):
   config = defaults.from_weights(config, description)
   def check(config):
     config_lib.check(config)
-    sharding.check_batch_size('batch_size', config.batch_size, jax.device_count(), config.accum_steps)
+    if training:
+      sharding.check_batch_size('batch_size', config.batch_size, jax.device_count(), config.accum_steps)
     for size in {config.data.image_size, *config.augment.sizes}:
       model = build_model(config, description, 2, size)
       config_lib.check_positions(config, getattr(model, 'posemb', None))

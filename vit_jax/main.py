@@ -13,6 +13,7 @@
       says whether it fits into memory, how long it would take and, with vit_jax[energy], how much electricity
 """
 import os
+import shlex
 
 from absl import flags
 
@@ -53,8 +54,8 @@ def train(config, recipe, workdir):
   print(progress.describe_result(result))
   print(progress.table([
       ('files', f'{workdir}/ (result.json, metrics.jsonl, checkpoints/, tensorboard/)'),
-      ('next', f'python -m vit_jax.main --evaluate --workdir={workdir}'),
-      ('', f'tensorboard --logdir={workdir}'),
+      ('next', f'python -m vit_jax.main --evaluate --workdir={shlex.quote(str(workdir))}'),
+      ('', f'tensorboard --logdir={shlex.quote(str(workdir))}'),
   ]))
   return 0
 

@@ -29,7 +29,8 @@ def replay(workdir, step, *, cache_dir):
   step, or its data are not what they were.
   """
   folder = run.RunFolder(workdir)
-  job = job_lib.of_run(folder, cache_dir)
+  folder.check_writable()
+  job = job_lib.of_run(folder, cache_dir, training=True)
   if not 1 <= step <= job.total_steps:
     raise BadInput(f'--replay_step={step} is no step of {folder.path}; it has 1 to {job.total_steps}')
   start, state, found = look(job, folder, step)

@@ -29,6 +29,7 @@ from vit_jax import machine
 from vit_jax import paths
 from vit_jax import processes
 from vit_jax.errors import BadInput
+from vit_jax.errors import one_line
 from vit_jax.errors import reason
 from vit_jax.models import variants
 from vit_jax.types import Description
@@ -126,10 +127,19 @@ class RunFolder:
       with self.writing():
         atomic.write(self.path / name, json.dumps(value, indent=2) + '\n')
 
+  def check_writable(self):
+    """Raises BadInput where what is found of the run could not be kept: before all the work, and not after it."""
+    if self.writes and self.path.is_dir() and not os.access(self.path, os.W_OK):
+      raise BadInput(f'{self.path} cannot be written, and what is found would be lost; copy the run to a place of your '
+                     'own')
+
   def config(self):
     """The config as it ran; keys that are newer than the run have their defaults."""
     self.read_json('config.json')
-    return config_lib.with_new_keys(config_lib.from_json((self.path / 'config.json').read_text(encoding='utf-8')))
+    try:
+      return config_lib.with_new_keys(config_lib.from_json((self.path / 'config.json').read_text(encoding='utf-8')))
+    except (TypeError, AttributeError) as error:  # JSON, and no config.
+      raise BadInput(f'{self.path}/config.json is damaged ({one_line(error)})') from None
 
   def check_data(self, description):
     """Raises BadInput where the run has another data set than this one, by its fingerprint and sizes."""
@@ -196,6 +206,11 @@ def open_run(path, config):
   """
   path = paths.typed(path)
   config_path = path / 'config.json'
+  try:
+    str(path.absolute()).encode()
+  except UnicodeEncodeError:
+    raise BadInput(f'--workdir={path} has a name that is not UTF-8, which checkpoints cannot have; name another folder'
+                   ) from None
   # Not Path.exists, which raises where a folder above may not be looked into.
   if os.path.exists(path) and not path.is_dir():
     raise BadInput(f'--workdir={path} is a file; name a folder')

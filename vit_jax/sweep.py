@@ -22,6 +22,7 @@ failed stays failed, with its error. The test part chooses nothing. At the end t
 sweep.html, one page that opens without a network. Any --config.KEY=VALUE holds for all runs.
 It needs optuna: pip install 'vit_jax[sweep]'.
 """
+import contextlib
 import importlib.util
 import os
 import re
@@ -123,8 +124,24 @@ def launcher(folder):
       raise BadInput(f'--job={_JOB.value[0]} is for --launcher=slurm')
     return launch.Local(_WORKERS.value)
   options = dict(text.partition('=')[::2] for text in _JOB.value)
-  number = lambda text: int(text) if text.isdigit() else text
   return launch.Slurm(folder / 'jobs', _WORKERS.value, {key: number(text) for key, text in options.items()})
+
+
+def number(text):
+  """A text as the number that it is, or as it is."""
+  for kind in (int, float):
+    with contextlib.suppress(ValueError):
+      return kind(text)
+  return text
+
+
+def default_storage(folder):
+  """The URL of a database in the sweep's folder; raises BadInput where a URL cannot have the folder's name."""
+  path = str(folder / 'sweep.db')
+  if odd := re.search(r'[?%#{}\ud800-\udfff]', path):
+    raise BadInput(f'--workdir={folder} has {odd.group()!r} in it, which the URL of its database cannot have; name '
+                   'another folder')
+  return f'sqlite:///{path}'
 
 
 def make_folder(path):
@@ -188,7 +205,7 @@ def main():
   from vit_jax.sweeping import study as study_lib
 
   with make_folder(folder):
-    url = _STORAGE.value or f'sqlite:///{folder / "sweep.db"}'
+    url = _STORAGE.value or default_storage(folder)
     owner = f'{socket.gethostname()}:{folder.resolve()}'
     name = folder.resolve().name
     start = launcher(folder)

@@ -45,7 +45,7 @@ def check_steps(metrics, manager, max_loss_ratio):
 def what_was_bad(metrics, max_loss_ratio):
   """What was wrong with the step that is noted as bad."""
   loss, usual = float(metrics['bad_loss']), float(metrics['usual_loss'])
-  if max_loss_ratio and math.isfinite(loss) and loss > usual > 0:
+  if max_loss_ratio and math.isfinite(loss) and loss > max_loss_ratio * usual > 0:
     return f'the loss was {loss:.4g} where {usual:.4g} is usual'
   return 'the loss or its gradient was not finite'
 

@@ -41,10 +41,7 @@ def draw(groups, path):
               label='12·n·d² + 2·n²·d a block')
     memory.plot(values, column('process_mib'), 'o-', label='the process, libraries apart')
     memory.plot(values, column('compiled_mib'), 's-', label='as compiled')
-    # A batch that 8 devices cannot share has none.
-    shared = [row for row in rows if row['compiled_mib_each_of_8'] != '']
-    memory.plot([row['value'] for row in shared], [row['compiled_mib_each_of_8'] for row in shared], '^-',
-                label='as compiled, each of 8 devices')
+    memory.plot(values, column('compiled_mib_each_of_8'), '^-', label='as compiled, each of 8 devices')
     for axis in (time, memory):
       axis.set(xscale='log', yscale='log', xticks=values, xticklabels=values)
       axis.xaxis.set_minor_locator(ticker.NullLocator())

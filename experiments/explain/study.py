@@ -8,6 +8,7 @@ writes OUT_maps.jpg, OUT_figure_7.png, OUT_heads.png, OUT_curves.png, and OUT.cs
 import csv
 import dataclasses
 import io
+import itertools
 import pathlib
 import sys
 
@@ -95,7 +96,8 @@ def main(path, out):
   classes = look.classes[:, 0]
   print(f'{pathlib.Path(path).name}: {len(images)} test pictures, {(classes == labels).mean():.1%} right')
   right, wrong = np.flatnonzero(classes == labels), np.flatnonzero(classes != labels)
-  shown = np.stack([right[:SHOWN // 2], wrong[:SHOWN // 2]], axis=1).ravel()
+  pairs = itertools.zip_longest(right[:SHOWN // 2], wrong[:SHOWN // 2])
+  shown = np.array([index for pair in pairs for index in pair if index is not None])
   part = dataclasses.replace(look, **{field.name: getattr(look, field.name)[shown] for field in
                                       dataclasses.fields(look)})
   overlay.explained(images[shown], part, seer.class_names, labels=labels[shown], side=96).save(

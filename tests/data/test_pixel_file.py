@@ -1,7 +1,9 @@
 """PixelFile answers as numpy's own array does, and the process stays small however large the file is."""
 import concurrent.futures
+import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -65,12 +67,23 @@ def test_no_pictures_at_all(tmp_path):
 
 def test_a_file_that_is_cut_short(tmp_path, images):
   np.save(tmp_path / 'images.npy', images)
-  with open(tmp_path / 'images.npy', 'r+b') as out:
-    out.truncate((tmp_path / 'images.npy').stat().st_size - 1)
   file = pixel_file.PixelFile(tmp_path / 'images.npy')
-  np.testing.assert_array_equal(file[48], images[48])
-  with pytest.raises(BadInput, match='cut short'):
-    file[49]
+  whole = (tmp_path / 'images.npy').stat().st_size
+  data = source.Source.whole(file, np.zeros(COUNT, np.int32))
+  for size in (whole - 1, 20, 0):
+    os.truncate(tmp_path / 'images.npy', size)
+    with pytest.raises(BadInput, match=r'images\.npy is cut short'):
+      pixel_file.PixelFile(tmp_path / 'images.npy')
+    with pytest.raises(BadInput, match=r'images\.npy is cut short'):  # After it was opened.
+      next(pipeline.train_batches(data, batch_size=COUNT, seed=0))
+  os.truncate(tmp_path / 'images.npy', whole)
+
+
+def test_a_disk_without_room_is_one_line(tmp_path, monkeypatch):
+  monkeypatch.setattr(pixel_file.shutil, 'disk_usage', lambda folder: types.SimpleNamespace(free=10**6))
+  pixel_file.check_space(tmp_path, 10**6)
+  with pytest.raises(BadInput, match=r'the decoded pictures take 2\.0 GB, and .* has room for 0\.0 GB'):
+    pixel_file.check_space(tmp_path, 2 * 10**9)
 
 
 def test_threads_read_at_once_and_after_the_file_was_deleted(tmp_path, images):

@@ -59,6 +59,17 @@ def test_an_evaluation_of_other_weights_or_an_old_one_is_made_anew(copy, monkeyp
   assert any('evaluating' in line for line in lines) and again.evaluation == right
 
 
+@pytest.mark.parametrize('text', [b'', b'PK\3\4 and nothing', b'no numbers'])
+def test_predictions_that_are_damaged_are_made_anew(copy, monkeypatch, text):
+  path = copy / 'predictions.npz'
+  right = path.read_bytes()
+  path.write_bytes(text)
+  found = json.loads((copy / 'evaluation.json').read_text())
+  monkeypatch.setattr(findings.assess, 'assess', lambda folder, cache_dir: path.write_bytes(right) and found)
+  again, lines = gather(copy, whole=False)
+  assert any('evaluating' in line for line in lines) and again.evaluation == found and len(again.logits)
+
+
 def test_galleries_are_the_surest_mistakes_and_the_least_certain(found, by_hand):
   images, labels, probabilities = by_hand
   answers, highest = probabilities.argmax(axis=1), probabilities.max(axis=1)

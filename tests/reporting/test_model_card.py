@@ -5,6 +5,7 @@ import re
 import sys
 
 from huggingface_hub import ModelCard
+import numpy as np
 import pytest
 import yaml
 
@@ -113,6 +114,26 @@ def test_own_pictures_are_no_data_set_of_the_hub(found, tmp_path):
   assert card.data.datasets is None and card.data.base_model == 'owner/name'
   emissions = card.data.to_dict()['co2_eq_emissions']
   assert emissions['emissions'] == 4.73 and emissions['training_type'] == 'fine-tuning'
+
+
+def test_weights_of_the_hub_are_named_without_their_revision(found):
+  config = found.config.copy_and_resolve_references()
+  for init, base in (('hf://owner/name@v1', 'owner/name'), ('cifar10', None)):
+    config.init = init
+    header = yaml.safe_load(model_card.render(dataclasses.replace(found, config=config)).split('---')[1])
+    assert header.get('base_model') == base
+
+
+def test_classes_that_were_not_tested_are_not_the_best(found):
+  names = [f'c{i}' for i in range(43)]
+  row = dict(found.evaluation['test']['per_class'][0], count=9, recall=.5)
+  rows = [dict(row, recall=i / 40) if i < 35 else dict(row, count=0, recall=None) for i in range(43)]
+  test = dict(found.evaluation['test'], per_class=rows, confusion=np.eye(43, dtype=int).tolist())
+  many = dataclasses.replace(found, model=found.model | {'class_names': names},
+                             evaluation=found.evaluation | {'test': test, 'class_names': names})
+  text = model_card.render(many)
+  assert 'The ten worst and the ten best of 35 classes that were tested' in text
+  assert '| c34 |' in text and '| c42 |' not in text
 
 
 def test_without_huggingface_hub_there_is_one_line(found, monkeypatch):

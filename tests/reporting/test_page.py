@@ -157,6 +157,9 @@ def test_runs_beside_each_other(found):
   assert f'<td>{900 / len(logits):+.2f} points</td><td>p = 0.0039</td><td>0</td><td>9</td>' in text
   assert 'better is better than small, more than chance explains' in said
   assert 'same is not shown to be better or worse' in said
+  namesake = dataclasses.replace(found, path=pathlib.Path('/other') / found.name)
+  said = text_of(Page(page.render(found, [namesake])))
+  assert f'/other/{found.name} is not shown to be better or worse than {found.path};' in said
 
 
 def test_only_what_differs_from_the_defaults_is_open(found):

@@ -140,6 +140,14 @@ def test_a_trial_worse_than_the_median_is_stopped(sweep):
   assert [run.stopped for run in launcher.runs] == [rate == .06 for rate in rates]
 
 
+def test_no_other_seed_is_trained_of_a_trial_that_ended_before_it_was_stopped(sweep, monkeypatch):
+  monkeypatch.setattr(Run, 'stop', lambda run: None)  # Too late.
+  rates = (.1, .2, .3, .4, .5, .06)
+  launcher = Launcher(lambda rate, seed: [rate] * 3, workers=1)
+  _, trials = sweep(launcher, pruner='median', rates=rates, seeds=(0, 1))
+  assert trials[5].state == State.PRUNED and len(launcher.runs) == 11
+
+
 def test_a_run_that_is_nearly_done_is_not_stopped(sweep):
   # In the last epoch the others rise above it.
   rates = (.1, .2, .3, .4, .5, .6)

@@ -80,6 +80,7 @@ def train(*_, **__):
   import os
   print(sorted(os.sched_getaffinity(0)), sys.argv[1:], flush=True)
   time.sleep(60)
+  print('over', flush=True)
 runpy.run_module = train
 from vit_jax.sweeping import child
 child.main(*sys.argv[1:])
@@ -98,7 +99,7 @@ def test_a_child_keeps_to_its_cores_and_ends_with_its_parent(tmp_path):
   parent.kill()
   parent.wait()
   with parent.stdout as rest:
-    assert rest.read() == ''  # Which ends when the child, which has it too, has ended: long before 60 s.
+    assert rest.read() == ''  # Which ends when the child, which has it too, has ended, before it can say 'over'.
 
 
 def test_a_child_waits_until_nobody_trains_in_its_folder(tmp_path):

@@ -215,6 +215,7 @@ def test_a_study_of_somebody_else_is_refused(open_study, tmp_path):
 
 @pytest.mark.parametrize(('url', 'message'), [
     ('sweep.db', '--storage must be a URL, as sqlite:///sweep.db'),
+    ('postgresql://a@b:port/c', '--storage must be a URL, as sqlite:///sweep.db'),
     ('sqlite:////no/such/folder/x.db', '--storage=sqlite:////no/such/folder/x.db cannot be used'),
     ('nosuch://a:secret@b/c', '--storage=nosuch://a:***@b/c cannot be used'),
     ('sqlite:///NOT_A_DATABASE', 'file is not a database')])

@@ -114,18 +114,23 @@ def decode(paths, image_size, folder):
     except picture.Unreadable as error:
       return str(error)
 
+  pixel_file.check_space(folder, len(paths) * image_size**2 * 3)
   rows, sizes, unreadable = [], [], []
   with open(folder / 'images.npy', 'wb') as out, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     pixel_file.write_header(out, len(paths), image_size)
     results = progress.track(pool.map(read_one, paths), total=len(paths), desc='decoding', unit='pictures')
-    for row, result in enumerate(results):
-      if isinstance(result, str):
-        unreadable.append((row, result))
-      else:
-        image, size = result
-        out.write(image.tobytes())
-        rows.append(row)
-        sizes.append(size)
+    try:
+      for row, result in enumerate(results):
+        if isinstance(result, str):
+          unreadable.append((row, result))
+        else:
+          image, size = result
+          out.write(image.tobytes())
+          rows.append(row)
+          sizes.append(size)
+    except BaseException:  # A full disk: the others need not be decoded any more.
+      pool.shutdown(cancel_futures=True)
+      raise
     out.seek(0)
     pixel_file.write_header(out, len(rows), image_size)
   images = pixel_file.open_pixels(folder / 'images.npy')

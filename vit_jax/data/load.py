@@ -7,6 +7,7 @@ from vit_jax.data import digits
 from vit_jax.data import folder
 from vit_jax.data import source
 from vit_jax.data import tfds_sets
+from vit_jax.errors import BadInput
 from vit_jax.types import Path
 
 
@@ -21,11 +22,13 @@ def load(name: str, *, data_dir: str | None, cache_dir: Path, classes: Sequence[
   source.check_fraction(val_fraction)
   places: dict[str, Any] = dict(data_dir=data_dir, cache_dir=cache_dir, image_size=image_size, path=path)
   data = _load(name, **places, classes=classes, val_fraction=val_fraction)
-  if not clear_of:
-    return data
-  tests = {other: data.test if other == name else _load(other, **places, classes=(), val_fraction=0.0).test
-           for other in clear_of}
-  return clear.keep_clear(data, tests, cache_dir)
+  if clear_of:
+    tests = {other: data.test if other == name else _load(other, **places, classes=(), val_fraction=0.0).test
+             for other in clear_of}
+    data = clear.keep_clear(data, tests, cache_dir)
+  if not len(data.train):
+    raise BadInput(f'{data.name} has no training picture that can be used ({"; ".join(data.notes) or "it is empty"})')
+  return data
 
 
 def _load(name: str, *, data_dir: str | None, path: str, **options: Any) -> source.DataSet:

@@ -5,6 +5,7 @@ import weakref
 import numpy as np
 
 from vit_jax import quiet
+from vit_jax.errors import BadInput
 
 
 def train_batches(source, *, batch_size, seed, start_step=0, share=(0, 1)):
@@ -24,8 +25,14 @@ def train_batches(source, *, batch_size, seed, start_step=0, share=(0, 1)):
   def order(epoch):
     return permutation(n, seed, int(epoch))[offset if epoch == first_epoch else 0:]
 
+  refusals = []
+
   def read(indices):
-    batch = source.read(indices)
+    try:
+      batch = source.read(indices)
+    except BadInput as error:  # tf.data would hand on its text alone, among much else.
+      refusals.append(error)
+      raise
     return batch['image'], batch['label']
 
   def gather(indices):
@@ -42,14 +49,14 @@ def train_batches(source, *, batch_size, seed, start_step=0, share=(0, 1)):
   indices = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).map(permute)
   # `rebatch` lets a batch run over the end of an epoch into the next one.
   batches = indices.rebatch(batch_size).map(gather).prefetch(4)
-  return Batches(batches.as_numpy_iterator())
+  return Batches(batches.as_numpy_iterator(), refusals)
 
 
 class Batches:
   """An iterator of tf.data whose threads, which call Python, end before Python does; otherwise a process could hang."""
 
-  def __init__(self, iterator):
-    self._iterator = iterator
+  def __init__(self, iterator, refusals):
+    self._iterator, self._refusals = iterator, refusals  # each BadInput that was raised in a thread
     this = weakref.ref(self)
     atexit.register(lambda: this() and this().close())
 
@@ -57,7 +64,12 @@ class Batches:
     return self
 
   def __next__(self):
-    return next(self._iterator)
+    try:
+      return next(self._iterator)
+    except Exception:
+      if self._refusals:
+        raise self._refusals[0] from None
+      raise
 
   def close(self):
     """Ends the threads; there are no more batches after that."""

@@ -1,11 +1,13 @@
 """Which files a folder of pictures holds, of which class and part; no file is opened."""
 import dataclasses
+import errno
 import os
 import pathlib
 import unicodedata
 
 from vit_jax import paths
 from vit_jax.errors import BadInput
+from vit_jax.errors import reason
 
 # Folders that are parts rather than classes, by the names that people give them.
 PARTS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test',
@@ -32,7 +34,9 @@ def scan(path):
   try:
     root = given.resolve(strict=True)
   except (OSError, RuntimeError) as error:  # Links in a circle are the one or the other, by version of Python.
-    why = 'is a link in a circle' if isinstance(error, RuntimeError) or error.errno == 40 else 'does not exist'
+    circle = isinstance(error, RuntimeError) or error.errno == errno.ELOOP
+    why = ('is a link in a circle' if circle else
+           'does not exist' if isinstance(error, FileNotFoundError) else f'cannot be read ({reason(error)})')
     raise BadInput(f'data.path={path} {why}; name the folder that holds a folder for each class') from None
   if not root.is_dir():
     raise BadInput(f'data.path={path} is a file; name the folder that holds a folder for each class'
@@ -51,7 +55,9 @@ def scan(path):
       class_name = unicodedata.normalize('NFC', pathlib.PurePosixPath(folder).name)
       files += [File(name, class_name, part) for name in walk(root, folder, skipped)]
   if not files:
-    raise BadInput(f'data.path={path} is empty: there are no folders with files in it. It needs one for each class')
+    why = '; '.join(f'{name}: {said}' for name, said in skipped[:5])
+    raise BadInput(f'data.path={path} is empty: there are no folders with files in it. It needs one for each class'
+                   + (f' ({why})' if why else ''))
   names = {part: {file.class_name for file in files if file.part == part} for part in parts.values()}
   for part, classes in names.items():
     if 'train' in names and (strange := sorted(classes - names['train'])):

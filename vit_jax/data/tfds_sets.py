@@ -171,7 +171,7 @@ def decode(name, builder, classes, image_size, folder):
     labels = {split: read_labels(raw[split], label_key, ids) for split in splits}
     total = sum(map(len, labels.values()))
     np.save(folder / 'labels.npy', np.concatenate(list(labels.values())))
-    check_space(folder, total * image_size**2 * 3)
+    pixel_file.check_space(folder, total * image_size**2 * 3)
     with (open(folder / 'images.npy', 'wb') as file,
           progress.bar(total=total, desc=f'decoding {builder.name}', unit='pictures') as bar):
       pixel_file.write_header(file, total, image_size)
@@ -193,14 +193,6 @@ def read_labels(examples, label_key, ids):
   batches = list(examples.map(lambda x: x[label_key]).batch(1024).as_numpy_iterator())
   found = np.concatenate([np.zeros(0, np.int64), *batches])
   return np.array([ids.index(label) for label in found[np.isin(found, ids)]], np.int32)
-
-
-def check_space(folder, size):
-  """Raises BadInput where the disk of `folder` has no room for `size` bytes more."""
-  free = shutil.disk_usage(folder).free
-  if size > free:
-    raise BadInput(f'the decoded pictures take {size / 1e9:.1f} GB, and {folder.parent} has room for {free / 1e9:.1f} '
-                   'GB; name another place with --cache_dir=…, or choose a smaller --config.data.image_size')
 
 
 def fit(image, image_size):

@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import pathlib
 from typing import Any
+import zipfile
 
 import numpy as np
 
 from vit_jax import assess
+from vit_jax import checkpoint
 from vit_jax import job as job_lib
 from vit_jax import metrics
 from vit_jax import run
@@ -91,7 +93,7 @@ def gather(path, *, cache_dir, say, whole=True, against=()):
   found = read(folder)
   job = None
   try:
-    job = job_lib.prepare(found.config, cache_dir, found.model)
+    job = job_lib.prepare(found.config, cache_dir, found.model, training=False)
     folder.check_data(job.describe_data())
     found.total_steps = job.total_steps
   except BadInput as error:
@@ -130,18 +132,24 @@ def evaluated(folder, cache_dir, say, reason=None):
   if not (folder.path / 'checkpoints').is_dir():
     raise BadInput(f'{folder.path} has no checkpoint yet; train it first')
   with contextlib.closing(folder.checkpoints()) as manager:
-    newest = manager.latest_step()
+    newest = max((step for step in manager.all_steps() if checkpoint.has_digests(manager, step)), default=None)
   try:
     found = folder.read_json('evaluation.json')
-  except BadInput:  # Missing or damaged: it is made anew either way.
-    found = {}
-  if found.get('step') != newest or not found.keys() >= NEEDED or not (folder.path / 'predictions.npz').exists():
-    if reason:
-      raise BadInput(reason)
-    say(f'evaluating {folder.path} on its test part, which happens once for these weights …')
-    found = assess.assess(folder.path, cache_dir=cache_dir)
-  with np.load(folder.path / 'predictions.npz') as arrays:
-    return found, arrays['labels'], arrays['logits']
+    if found.get('step') == newest and found.keys() >= NEEDED:
+      return found, *predictions(folder)
+  except (BadInput, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    pass  # Missing or damaged: it is made anew either way.
+  if reason:
+    raise BadInput(reason)
+  say(f'evaluating {folder.path} on its test part, which happens once for these weights …')
+  return assess.assess(folder.path, cache_dir=cache_dir), *predictions(folder)
+
+
+def predictions(folder):
+  """The labels i[N] and logits f32[N,K] of predictions.npz; raises whatever numpy does where they are not there."""
+  with open(folder.path / 'predictions.npz', 'rb') as file, np.load(file) as arrays:
+    return arrays['labels'], arrays['logits']
+
 
 
 def add_pictures(found, test, say):

@@ -58,7 +58,8 @@ def look(path, test, answers, labels, flops):
       found.faith, _ = faithfulness.measure(answer, pictures, of_some, answers[some], steps=STEPS, num_random=RANDOM)
       found.measured = len(some)
   if 'occlusion' not in found.maps:
-    found.notes.append('Trying each patch (occlusion) would take too long with this model, so it was left out.')
+    why = 'would take too long with this model' if cells else f'needs pictures whose sides {CELLS} divides'
+    found.notes.append(f'Trying each patch (occlusion) {why}, so it was left out.')
   if found.maps and not found.measured:
     found.notes.append('How far these maps can be believed was not measured: it would take too long with this model, '
                        'or there are too few test pictures. Take them for pictures of the model, not for reasons.')

@@ -72,7 +72,7 @@ def metadata(found):
   return ModelCardData(
       model_name=found.name, library_name='vit_jax', pipeline_tag='image-classification',
       tags=['image-classification', 'vision-transformer', 'jax', 'flax'], datasets=None if own else [data.name],
-      base_model=init.removeprefix('hf://') if init.startswith('hf://') else None,
+      base_model=init.removeprefix('hf://').partition('@')[0] if init.startswith('hf://') else None,
       metrics=[name for name, value in scores.items() if value is not None], eval_results=results, **more)
 
 

@@ -2,6 +2,7 @@
 import base64
 import io
 import pathlib
+import shlex
 
 import numpy as np
 from PIL import Image
@@ -31,7 +32,7 @@ def render(found, others=()):
   environment = jinja2.Environment(loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True,
                                    lstrip_blocks=True, undefined=jinja2.StrictUndefined)
   environment.filters |= {'percent': percent, 'number': progress.number, 'duration': progress.duration, 'p': p_value,
-                          'figures': energy.figures}
+                          'figures': energy.figures, 'quote': shlex.quote}
   test = found.evaluation and found.evaluation['test']
   return environment.get_template('page.html').render(
       found=found, names=found.class_names, sentence=sentence(found), curves=plots.learning_curves(found.lines),
@@ -42,7 +43,7 @@ def render(found, others=()):
       looked=found.looks and explained(found.looks), seen=found.looks and paper_figures(found.looks),
       config=config_rows(found.config), compared=compared(found, others), notes=(found.data or {}).get('notes', []),
       side=found.model['preprocessing']['image_size'],
-      race=plots.race([found, *others]) if others else None)
+      race=plots.race([found, *others], names_apart([found, *others])) if others else None)
 
 
 def percent(value, digits=1):
@@ -163,5 +164,13 @@ def config_rows(config):
 def compared(found, others):
   """The run and those beside it as rows, each with its McNemar test against the first."""
   right = lambda one: one.logits.argmax(axis=1) == one.labels
-  return [dict(run=one, test=one.evaluation['test'], pair=chance.mcnemar(right(found), right(one)) if i else None)
-          for i, one in enumerate([found, *others] if others else [])]
+  runs = [found, *others] if others else []
+  return [dict(run=one, name=name, test=one.evaluation['test'],
+               pair=chance.mcnemar(right(found), right(one)) if i else None)
+          for i, (one, name) in enumerate(zip(runs, names_apart(runs), strict=True))]
+
+
+def names_apart(runs):
+  """The names of several Findings; with the folders above where some are the same, as those of two sweeps are."""
+  names = [one.name for one in runs]
+  return [str(one.path) if names.count(one.name) > 1 else one.name for one in runs]

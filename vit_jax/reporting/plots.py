@@ -60,7 +60,8 @@ def distances(values, even):
                       x_range=(.5, len(layers) + .5), x_names={layer: str(layer) for layer in layers[::step]})
 
 
-def race(runs):
+def race(runs, names):
   """Validation accuracy of several Findings over the minutes of their training; None where none was measured."""
-  series = [charts.Series(run.name, *column(run.lines, 'val_accuracy', 'seconds', 1 / 60), points=True) for run in runs]
+  series = [charts.Series(name, *column(run.lines, 'val_accuracy', 'seconds', 1 / 60), points=True)
+            for run, name in zip(runs, names, strict=True)]
   return charts.chart('Validation accuracy', series, x='minutes of training', y='share of right answers', percent=True)

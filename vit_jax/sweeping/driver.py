@@ -91,7 +91,6 @@ class Attempt:
     self.runs = []
     self.reported = 0
     self.pruned = False
-    self.stopping = None
     self.signed = time.monotonic()
     self.outcome = None
     self.start()
@@ -102,6 +101,7 @@ class Attempt:
     self.folder = self.plan.run_folder(self.place, seed)
     self.folder.parent.mkdir(parents=True, exist_ok=True)
     self.log = self.folder.with_suffix('.log')
+    self.stopping = None
     values = {**self.values, space_lib.SEED: seed}
     flags = [f'--config.{key}={value}' for key, value in values.items()]
     self.run = self.launcher.start([*self.plan.flags, *flags, f'--workdir={self.folder}'], self.log, self.slot)
@@ -132,6 +132,9 @@ class Attempt:
     self.runs.append({'seed': self.seeds[len(self.runs)], 'folder': str(self.folder),
                       **{key: result.get(key) for key in ('val_accuracy', 'val_loss', 'seconds')}})
     if len(self.runs) < len(self.seeds):
+      if self.pruned:  # It ended before it could be stopped.
+        self.end(State.PRUNED, 'stopped early')
+        return True
       self.start()
       return False
     self.value = sum(run['val_accuracy'] for run in self.runs) / len(self.runs)

@@ -61,7 +61,8 @@ class Slurm:
   """Jobs that submitit hands to Slurm, which waits for a machine that has what `options` ask for.
 
   `options` are submitit's: timeout_min, cpus_per_task, gpus_per_node, slurm_partition, …; files of its own are in
-  `folder`. `cluster` 'local' takes processes of this machine for jobs. Raises BadInput where that is not possible.
+  `folder`. `cluster` 'local' takes processes of this machine for jobs. It and `start` raise BadInput where that is not
+  possible.
   """
 
   def __init__(self, folder, workers, options, cluster='slurm'):
@@ -74,13 +75,16 @@ class Slurm:
     try:
       self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
       self._executor.update_parameters(name='vit_jax', **options)
-    except (RuntimeError, NameError, TypeError, ValueError) as error:
+    except (RuntimeError, NameError, TypeError, ValueError, AssertionError) as error:
       raise BadInput(f'--launcher=slurm cannot be used: {one_line(error)}') from None
 
   def start(self, arguments, log, slot):
     """Submits a run; what it says goes to the file `log`."""
     del slot  # Slurm knows which cores are free.
-    return Job(self._executor.submit(Training(arguments, str(log))))
+    try:
+      return Job(self._executor.submit(Training(arguments, str(log))))
+    except RuntimeError as error:  # What sbatch says against it.
+      raise BadInput(f'--launcher=slurm cannot be used: {one_line(error)}') from None
 
 
 class Training:

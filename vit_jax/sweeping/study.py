@@ -30,7 +30,7 @@ def usable(url):
   """Turns what a storage says against being used into a BadInput, without the password that the URL may hold."""
   try:
     shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
-  except sqlalchemy.exc.ArgumentError:
+  except (sqlalchemy.exc.ArgumentError, ValueError):  # The latter of a port that is no number.
     raise BadInput("--storage must be a URL, as sqlite:///sweep.db or postgresql://user@host/database is") from None
   try:
     yield

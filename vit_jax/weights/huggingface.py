@@ -53,7 +53,7 @@ def read(flat, config, preprocessor):
   # The mask token of pretraining is not used after it.
   flat = {name.removeprefix(prefix): leaf for name, leaf in flat.items() if name != f'{prefix}embeddings.mask_token'}
   activation = config.get('hidden_act', 'gelu')
-  if activation not in GELUS or ('pooler.dense.weight' in flat and config.get('pooler_act', 'tanh') != 'tanh'):
+  if str(activation) not in GELUS or ('pooler.dense.weight' in flat and config.get('pooler_act', 'tanh') != 'tanh'):
     raise BadInput(f'config.json asks for hidden_act={activation!r} and pooler_act={config.get("pooler_act")!r}; the '
                    'models here have GELU, and tanh behind a pooler')
   two = 'cls_classifier.weight' in flat

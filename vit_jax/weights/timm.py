@@ -49,7 +49,7 @@ def read(flat, config):
   """
   args, details = beside.section(config, 'model_args'), beside.section(config, 'pretrained_cfg') or config
   activation = 'quickgelu' if 'quickgelu' in str(config.get('architecture')) else args.get('act_layer') or 'gelu'
-  if activation not in GELUS:
+  if str(activation) not in GELUS:
     raise BadInput(f'its activation is {activation!r}; the models here have GELU')
   known = {'gelu': GELUS[activation]}
   pooling = args.get('global_pool') or config.get('global_pool') or ('avg' if 'fc_norm.weight' in flat else 'token')

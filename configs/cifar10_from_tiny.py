@@ -12,6 +12,7 @@ from configs import finetune_small
 def get_config():
   """All layers learn, at half of the rates from scratch, with crops of other sizes and CutMix."""
   config = finetune_small.get_config()
+  config.init = 'tiny_imagenet'
   config.data.classes = ()
   config.data.val_fraction = 0.02
   config.epochs = 12.0

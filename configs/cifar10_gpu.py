@@ -2,8 +2,7 @@
 
     python -m vit_jax.main --config=configs/cifar10_gpu.py
 
-Then --config=configs/finetune_small.py --config.init=runs/cifar10_gpu-seed0 is about cats and dogs alone (at half of
-its rates: --config.optim.lr=3e-4 --config.optim.muon_lr=2e-3).
+Then --config=configs/finetune_small.py --config.init=runs/cifar10_gpu-seed0 is about cats and dogs alone.
 """
 from configs import cifar10
 

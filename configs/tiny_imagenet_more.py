@@ -4,8 +4,8 @@
     python -m vit_jax.main --config=configs/tiny_imagenet_more.py --config.init=runs/tiny_imagenet_10h-seed0
 
 The rates rise again, to a quarter of what they were, and fall (a warm restart: Loshchilov & Hutter 2017). Both runs
-together stay below ten hours of two cores. The same pictures are held out from both. It
-reached 57.4 %, no more than chance above what it started from (experiments/tiny_imagenet).
+together stay below ten hours of two cores. The same pictures are held out from both. It reached 57.4 %, no more than
+chance above what it started from (experiments/tiny_imagenet).
 """
 from ml_collections import config_dict
 

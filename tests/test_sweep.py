@@ -64,6 +64,7 @@ def test_a_mistake_is_one_line(flags, message, tmp_path):
   assert message in process.stderr
   assert process.stderr.startswith('error: ') and process.stderr.count('\n') == 1
   assert not any((tmp_path / 'sweep' / 'trials').glob('*'))  # Nothing was trained.
+  assert not (ROOT / 'runs' / 'a?b').exists()  # Refused before anything is made.
 
 
 def test_without_optuna_a_line_names_what_to_install():

@@ -14,9 +14,7 @@ def replacing(path):
   try:
     yield partial
     if partial.is_file():  # Some libraries make files that nobody but the owner may read.
-      mask = os.umask(0)
-      os.umask(mask)
-      partial.chmod(0o666 & ~mask)
+      open_up(partial, 0o666)
     os.replace(partial, path)
   except BaseException:
     if partial.is_dir():
@@ -24,6 +22,13 @@ def replacing(path):
     with contextlib.suppress(OSError):
       partial.unlink(missing_ok=True)
     raise
+
+
+def open_up(path, mode):
+  """Gives a file or folder as much of `mode` as the user lets others have."""
+  mask = os.umask(0)
+  os.umask(mask)
+  path.chmod(mode & ~mask)
 
 
 def write(path, text):

@@ -204,8 +204,8 @@ def main():
   from vit_jax.sweeping import driver
   from vit_jax.sweeping import study as study_lib
 
+  url = _STORAGE.value or default_storage(folder)
   with make_folder(folder):
-    url = _STORAGE.value or default_storage(folder)
     owner = f'{socket.gethostname()}:{folder.resolve()}'
     name = folder.resolve().name
     start = launcher(folder)

@@ -1,11 +1,11 @@
 """Decoded pictures in a folder that is there whole or not at all; safe to delete at any time."""
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import tempfile
 
+from vit_jax import atomic
 from vit_jax.errors import BadInput
 from vit_jax.errors import reason
 
@@ -26,9 +26,7 @@ def folder(cache_dir, name, key, write):
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = pathlib.Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
     write(partial)
-    mask = os.umask(0)
-    os.umask(mask)
-    partial.chmod(0o777 & ~mask)  # Others may share the cache.
+    atomic.open_up(partial, 0o777)  # Others may share the cache.
     partial.rename(path)
   except OSError as error:
     if not path.exists():  # Otherwise somebody else was quicker.

@@ -151,7 +151,6 @@ def predictions(folder):
     return arrays['labels'], arrays['logits']
 
 
-
 def add_pictures(found, test, say):
   """Galleries, maps and figures, into Findings, from the test part, a source.Source."""
   found.test_sha256 = digest(test)

@@ -33,7 +33,7 @@ def render(found, others=()):
                                    lstrip_blocks=True, undefined=jinja2.StrictUndefined)
   environment.filters |= {'percent': percent, 'number': progress.number, 'duration': progress.duration, 'p': p_value,
                           'figures': energy.figures, 'quote': shlex.quote}
-  test = found.evaluation and found.evaluation['test']
+  test, beside = found.evaluation and found.evaluation['test'], compared(found, others)
   return environment.get_template('page.html').render(
       found=found, names=found.class_names, sentence=sentence(found), curves=plots.learning_curves(found.lines),
       test=test, rows=test and class_rows(test, found.class_names), gap=test and gap(test),
@@ -41,9 +41,9 @@ def render(found, others=()):
       open_table=OPEN_TABLE, extremes=EXTREMES, reliability=test and plots.reliability(found.evaluation),
       corruption=test and plots.corruptions(found.evaluation), times=found.times(), data_uri=data_uri,
       looked=found.looks and explained(found.looks), seen=found.looks and paper_figures(found.looks),
-      config=config_rows(found.config), compared=compared(found, others), notes=(found.data or {}).get('notes', []),
+      config=config_rows(found.config), compared=beside, notes=(found.data or {}).get('notes', []),
       side=found.model['preprocessing']['image_size'],
-      race=plots.race([found, *others], names_apart([found, *others])) if others else None)
+      race=plots.race(beside) if beside else None)
 
 
 def percent(value, digits=1):

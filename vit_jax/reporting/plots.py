@@ -60,8 +60,8 @@ def distances(values, even):
                       x_range=(.5, len(layers) + .5), x_names={layer: str(layer) for layer in layers[::step]})
 
 
-def race(runs, names):
-  """Validation accuracy of several Findings over the minutes of their training; None where none was measured."""
-  series = [charts.Series(name, *column(run.lines, 'val_accuracy', 'seconds', 1 / 60), points=True)
-            for run, name in zip(runs, names, strict=True)]
+def race(rows):
+  """Validation accuracy of what page.compared gives over the minutes of training; None where none was measured."""
+  series = [charts.Series(row['name'], *column(row['run'].lines, 'val_accuracy', 'seconds', 1 / 60), points=True)
+            for row in rows]
   return charts.chart('Validation accuracy', series, x='minutes of training', y='share of right answers', percent=True)

@@ -133,7 +133,7 @@ class Attempt:
                       **{key: result.get(key) for key in ('val_accuracy', 'val_loss', 'seconds')}})
     if len(self.runs) < len(self.seeds):
       if self.pruned:  # It ended before it could be stopped.
-        self.end(State.PRUNED, 'stopped early')
+        self.end_early(status, result)
         return True
       self.start()
       return False

@@ -47,6 +47,14 @@ def positive(config, key, default, kind=int):
   return value
 
 
+def word(config, key, default=None):
+  """A text out of a JSON object, None where it holds null; raises BadInput for anything else."""
+  value = config.get(key, default)
+  if value is not None and not isinstance(value, str):
+    raise BadInput(f'{key}={value!r} in config.json must be a text')
+  return value
+
+
 def section(config, key):
   """An object inside a JSON object, {} where there is none; raises BadInput where it is something else."""
   value = config.get(key)

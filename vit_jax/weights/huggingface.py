@@ -52,8 +52,8 @@ def read(flat, config, preprocessor):
   prefix = next(name for name in flat if name.endswith(EMBEDDING)).removesuffix(EMBEDDING)
   # The mask token of pretraining is not used after it.
   flat = {name.removeprefix(prefix): leaf for name, leaf in flat.items() if name != f'{prefix}embeddings.mask_token'}
-  activation = config.get('hidden_act', 'gelu')
-  if str(activation) not in GELUS or ('pooler.dense.weight' in flat and config.get('pooler_act', 'tanh') != 'tanh'):
+  activation = beside.word(config, 'hidden_act', 'gelu')
+  if activation not in GELUS or ('pooler.dense.weight' in flat and config.get('pooler_act', 'tanh') != 'tanh'):
     raise BadInput(f'config.json asks for hidden_act={activation!r} and pooler_act={config.get("pooler_act")!r}; the '
                    'models here have GELU, and tanh behind a pooler')
   two = 'cls_classifier.weight' in flat

@@ -48,11 +48,13 @@ def read(flat, config):
   Raises BadInput for what the models here cannot compute.
   """
   args, details = beside.section(config, 'model_args'), beside.section(config, 'pretrained_cfg') or config
-  activation = 'quickgelu' if 'quickgelu' in str(config.get('architecture')) else args.get('act_layer') or 'gelu'
-  if str(activation) not in GELUS:
+  quick = 'quickgelu' in str(config.get('architecture'))
+  activation = 'quickgelu' if quick else beside.word(args, 'act_layer') or 'gelu'
+  if activation not in GELUS:
     raise BadInput(f'its activation is {activation!r}; the models here have GELU')
   known = {'gelu': GELUS[activation]}
-  pooling = args.get('global_pool') or config.get('global_pool') or ('avg' if 'fc_norm.weight' in flat else 'token')
+  pooling = (beside.word(args, 'global_pool') or beside.word(config, 'global_pool')
+             or ('avg' if 'fc_norm.weight' in flat else 'token'))
   if 'dist_token' not in flat:
     known['classifier'] = classifier(pooling, 'cls_token' in flat)
   if 'fc_norm.weight' in flat:

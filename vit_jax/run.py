@@ -135,9 +135,9 @@ class RunFolder:
 
   def config(self):
     """The config as it ran; keys that are newer than the run have their defaults."""
-    self.read_json('config.json')
+    text = json.dumps(self.read_json('config.json'))
     try:
-      return config_lib.with_new_keys(config_lib.from_json((self.path / 'config.json').read_text(encoding='utf-8')))
+      return config_lib.with_new_keys(config_lib.from_json(text))
     except (TypeError, AttributeError) as error:  # JSON, and no config.
       raise BadInput(f'{self.path}/config.json is damaged ({one_line(error)})') from None
 

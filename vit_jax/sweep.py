@@ -169,7 +169,7 @@ def shown_command():
   return re.sub(r'(://[^:/@\s]+):[^@\s]+@', r'\1:…@', machine.command_line())
 
 
-def write_results(study, trials, keys, name, folder):
+def write_results(study, trials, keys, owner, name, folder):
   """Writes results.csv and sweep.html, and says how the trials did; returns the exit status."""
   from vit_jax.sweeping import page
   from vit_jax.sweeping import results
@@ -181,7 +181,10 @@ def write_results(study, trials, keys, name, folder):
   rows = [('files', f'{folder}/ (results.csv, sweep.html, trials/)')]
   if failed:
     rows.insert(0, ('failed', f'{len(failed)} of {len(trials)}; the first, trial {failed[0][0]}: {failed[0][2]}'))
-  if elsewhere := sum(not trial.state.is_finished() for trial in trials.values()):
+  stopped, elsewhere = results.unfinished(trials, owner)
+  if stopped:
+    rows.append(('stopped', f'{stopped} by somebody; the same line goes on with them'))
+  if elsewhere:
     rows.append(('running', f'{elsewhere} elsewhere; the same line shows them too when they are done'))
   if groups:
     rows.append(('best', groups[0].folder))
@@ -222,7 +225,7 @@ def main():
       except interrupt.Stopped as stopped:
         print(f'{stopped.reason}; everything is saved. Go on with:\n  {machine.command_line()}')
         return stopped.status
-      return write_results(study, study_lib.trials(study), keys, name, folder)
+      return write_results(study, study_lib.trials(study), keys, owner, name, folder)
 
 
 if __name__ == '__main__':

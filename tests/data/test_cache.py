@@ -1,5 +1,7 @@
 """The cache folder: there whole or not at all."""
+import os
 import threading
+import time
 
 import pytest
 
@@ -50,3 +52,15 @@ def test_two_at_once_share_what_the_quicker_one_wrote(tmp_path):
     thread.join()
   assert len(got) == 2 and got[0] == got[1]
   assert len(list((tmp_path / 'pictures').iterdir())) == 1
+
+
+def test_what_a_killed_process_left_is_deleted_a_day_later(tmp_path):
+  old, new, kept = [tmp_path / 'pictures' / name for name in ('.name-old', '.name-new', 'other-1')]
+  for folder in (old, new, kept):
+    folder.mkdir(parents=True)
+    (folder / 'images.npy').write_bytes(b'half')
+  yesterday = time.time() - 25 * 3600
+  for path in (old / 'images.npy', old, new, kept / 'images.npy', kept):  # Somebody is still writing to new/images.npy.
+    os.utime(path, (yesterday, yesterday))
+  cache.folder(tmp_path, 'name', 1, lambda folder: None)
+  assert (old.exists(), new.exists(), kept.exists()) == (False, True, True)

@@ -55,6 +55,11 @@ def test_the_table_says_mean_and_spread(trials):
   assert results.table([]) == 'no trial has finished'
 
 
+def test_what_is_not_done_was_stopped_here_or_runs_elsewhere(trials):
+  assert results.unfinished(trials, 'me') == (1, 0)
+  assert results.unfinished(trials, 'somebody else') == (0, 1)
+
+
 def test_the_csv_has_a_row_for_each_run(trials):
   rows = list(csv.DictReader(results.to_csv(trials, ['optim.lr', 'seed']).splitlines()))
   assert list(rows[0]) == ['trial', 'state', 'optim.lr', 'seed', 'val_accuracy', 'val_loss', 'seconds', 'folder',

@@ -93,8 +93,7 @@ def gather(path, *, cache_dir, say, whole=True, against=()):
   found = read(folder)
   job = None
   try:
-    job = job_lib.prepare(found.config, cache_dir, found.model, training=False)
-    folder.check_data(job.describe_data())
+    job = job_lib.of_run(folder, cache_dir)
     found.total_steps = job.total_steps
   except BadInput as error:
     job, found.missing['pictures'] = None, str(error)

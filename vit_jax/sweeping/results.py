@@ -56,6 +56,12 @@ def count(trials, state):
   return sum(trial.state == state for trial in trials.values())
 
 
+def unfinished(trials, owner):
+  """How many trials have not ended, of those that `owner` began and somebody stopped, and of all others."""
+  owners = [trial.user_attrs.get('owner') for trial in trials.values() if not trial.state.is_finished()]
+  return owners.count(owner), len(owners) - owners.count(owner)
+
+
 def failed(trials):
   """[(place, {key: value}, error)] of the trials that failed."""
   return [(place, trial.params, trial.user_attrs['error']) for place, trial in trials.items()

@@ -155,6 +155,16 @@ def test_cutmix_pastes_one_box_and_mixes_targets_by_its_area():
   assert min(shares) < 0.1 and max(shares) > 0.5
 
 
+def test_cutmix_boxes_have_uniform_areas_and_their_middles_anywhere():
+  black_and_white = jnp.zeros((2, 64, 64, 1)).at[1].set(1.0)
+  first = lambda key: augment.mix_boxes(key, black_and_white, jnp.eye(2), 1.0)[0][0, :, :, 0]
+  pasted = np.asarray(jax.vmap(first)(jax.random.split(jax.random.key(0), 4000))).mean(axis=0)
+  # A box of side s, hanging over the border or not, covers s − s²/4 of either side on average; ∫ (s − s²/4)² 2s ds.
+  assert pasted.mean() == pytest.approx(1 / 2 - 1 / 5 + 1 / 48, abs=.02)
+  # The middle is covered where the box's middle is within s/2 of it: ∫ s² 2s ds; a corner, by a quarter of such boxes.
+  assert pasted[32, 32] == pytest.approx(1 / 2, abs=.03) and pasted[0, 0] == pytest.approx(1 / 8, abs=.03)
+
+
 def test_cutmix_leaves_the_other_batches_alone():
   images, targets = random_images(5), np.eye(5, dtype=np.float32)
   mixed = [augmented(jax.random.key(seed), images, targets, cutmix=0.25)[1] for seed in range(200)]

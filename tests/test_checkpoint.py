@@ -196,6 +196,11 @@ def test_keeps_the_newest_and_the_best(tmp_path):
   assert save_all(tmp_path, accuracies, keep=2, accuracies=accuracies) == [2, 4, 5]
 
 
+def test_of_one_checkpoint_to_keep_two_are_kept(tmp_path):
+  """While the newest has no digests yet, the one before is all there is to go on from."""
+  assert save_all(tmp_path, [1, 2, 3], keep=1) == [2, 3]
+
+
 def damaged_files(folder, step):
   """The files of a checkpoint that hold the arrays."""
   files = [path for path in (folder / 'checkpoints' / str(step) / 'state').rglob('*') if path.is_file()]

@@ -128,6 +128,13 @@ def test_fast_bfloat16_needs_instructions_and_a_new_jax(version, flags, fast, mo
   assert cpu.has_fast_bfloat16() is fast
 
 
+@pytest.mark.parametrize('fast, dtype', [(True, 'bfloat16'), (False, 'float32')])
+def test_the_type_is_the_one_that_is_fast(fast, dtype, monkeypatch):
+  monkeypatch.setattr(cpu, 'has_fast_bfloat16', lambda: fast)
+  assert cpu.activation_dtype('auto') == jnp.dtype(dtype)
+  assert [cpu.activation_dtype(name).name for name in ('float32', 'bfloat16')] == ['float32', 'bfloat16']
+
+
 @pytest.mark.parametrize('text, flags', [
     ('processor\t: 0\nvmx flags\t: vnmi\nflags\t\t: fpu avx512_bf16\n\nprocessor\t: 1\n', {
         'fpu', 'avx512_bf16'}),

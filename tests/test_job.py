@@ -132,3 +132,40 @@ def test_the_step_and_the_optimizer_get_what_the_config_says(tmp_path, monkeypat
   assert given['total_steps'] == job.total_steps and given['warmup_steps'] < job.total_steps
   config.optim.layer_decay = 0.0
   assert job_lib.prepare(config, tmp_path).step(8).head_only
+
+
+def test_the_data_are_those_that_the_config_says(tmp_path, monkeypatch):
+  config = digits.get_config()
+  said = {'name': 'digits', 'path': 'somewhere', 'dir': 'tfds', 'classes': ('1', '7'), 'image_size': 8,
+          'val_fraction': .2, 'clear_of': ('cifar10',)}
+  config.update_from_flattened_dict({f'data.{key}': value for key, value in said.items()})
+  given, load = {}, job_lib.load.load
+  def noted(name, **options):
+    given.update(options, name=name)
+    return load('digits', **options | {'clear_of': ()})
+  monkeypatch.setattr(job_lib.load, 'load', noted)
+  job = job_lib.prepare(config, tmp_path)
+  assert given == {('data_dir' if key == 'dir' else key): value for key, value in said.items()} | {
+      'cache_dir': tmp_path}
+  assert job.data.class_names == ('1', '7')
+
+
+def test_both_views_are_judged_where_training_pictures_are_mirrored(tmp_path):
+  config = digits.get_config()
+  config.augment.flip = True
+  job = job_lib.prepare(config, tmp_path)
+  assert 'accuracy_flip' in job.evaluate(job.initial_state().ema, job.data.validation)
+
+
+def test_a_teacher_answers_as_its_weights_do(tmp_path):
+  model = variants.build('small-digits', num_classes=10, image_size=8, hidden_size=16, mlp_dim=32, num_layers=1,
+                         patch_dropout=.5)
+  images = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
+  params = model.init(jax.random.key(0), images, train=False)['params']
+  params['head']['kernel'] = jax.random.normal(jax.random.key(1), (16, 10))
+  config = digits.get_config()
+  names = job_lib.prepare(config, tmp_path).data.class_names
+  files.save(tmp_path / 'w.safetensors', params, run.describe_model(model, names, 8), '')
+  config.teacher, config.dtype = str(tmp_path / 'w.safetensors'), 'float32'
+  found = job_lib.prepare(config, tmp_path).teacher(images)
+  np.testing.assert_allclose(found, model.apply({'params': params}, images, train=False), rtol=1e-4, atol=1e-5)

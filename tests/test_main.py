@@ -35,6 +35,14 @@ def test_who_stops_reading_is_told_nothing():
   assert process.wait() == 141
 
 
+def test_a_dry_run_says_what_a_training_would_take_and_writes_nothing(tmp_path):
+  done = main(DIGITS, '--dry_run', '--config.model.num_layers=1', f'--workdir={tmp_path / "run"}',
+              f'--cache_dir={tmp_path}')
+  assert done.returncode == 0, done
+  assert all(text in done.stdout for text in ('recipe', 'it fits into')), done.stdout
+  assert not (tmp_path / 'run').exists()
+
+
 @pytest.mark.parametrize(('flags', 'message'), [
     ([], 'nothing to train; name a recipe, e.g. --config=configs/digits.py'),
     (['--config=configs/nope.py'], '--config=configs/nope.py does not exist; there are configs/cifar10.py, '),

@@ -157,6 +157,11 @@ def test_a_convolution_is_a_matrix_to_muon():
       for name, shape in [('conv_0', (9 * c, f)), ('conv_1', (9 * f, f)), ('shortcut', (c, f))]}
 
 
+def test_a_convolution_between_blocks_is_a_matrix_of_as_many_inputs_as_its_side():
+  shapes = muon.matrices(variants.abstract_params(variants.build('small-conv', num_classes=2), 32))
+  assert shapes['Transformer', 'encoderblock_0', 'ConvPositions', 'kernel'] == (3, 3 * 128)
+
+
 def test_muon_leaves_the_rest_to_adamw():
   params, gradients = tree(0), tree(1)
   mixed, adamw = (first_update(params, gradients, name=name) for name in ('muon', 'adamw'))

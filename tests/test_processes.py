@@ -12,6 +12,7 @@ import types
 import jax
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors
 
 from vit_jax import checkpoint
 from vit_jax import processes
@@ -88,7 +89,9 @@ def test_they_train_to_the_losses_of_one(count, flags, alone, tmp_path):
   # The first one talks; checkpoint and calibration are whole.
   assert f'{count} × cpu' in ended[0][1]
   assert not any('recipe' in out or 'step' in err for _, out, err in ended[1:])
-  assert (tmp_path / 'run' / 'calibration.safetensors').exists()
+  ours, want = (safetensors.load_file(folder / 'calibration.safetensors') for folder in (tmp_path / 'run', alone))
+  np.testing.assert_allclose(ours['means'], want['means'], rtol=.02, atol=.02)
+  np.testing.assert_array_equal(ours['positions'], want['positions'])
   done = subprocess.run([sys.executable, '-m', 'vit_jax.main', '--evaluate', f'--workdir={tmp_path / "run"}'], cwd=ROOT,
                         text=True, capture_output=True, check=True)
   assert f'accuracy {numbers(tmp_path / "run")["end", "test_accuracy"]:.2%}' in done.stdout

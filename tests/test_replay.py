@@ -7,10 +7,14 @@ import shutil
 import numpy as np
 from PIL import Image
 import pytest
+from scipy import special
+from sklearn import metrics as sklearn_metrics
 
 from configs import digits
+from vit_jax import checkpoint
 from vit_jax import job as job_lib
 from vit_jax import replay
+from vit_jax import run
 from vit_jax import train
 from vit_jax.data import pipeline
 from vit_jax.errors import BadInput
@@ -49,13 +53,31 @@ def test_it_is_the_step_that_was_trained(workdir, step):
     labels = next(batches)['label']
   rows = found['pictures']
   assert sorted(int(row['class']) for row in rows) == sorted(labels)
-  assert [int(row['class']) for row in rows] == [job.data.train.labels[row['index']] for row in rows]
   assert [row['loss'] for row in rows] == sorted((row['loss'] for row in rows), reverse=True)
   assert json.loads((workdir / f'replay-{step}.json').read_text()) == found
   with Image.open(workdir / f'replay-{step}.png') as image:
     assert image.width > 800
   text = replay.describe(found, workdir)
   assert f'{rows[0]["index"]} ({rows[0]["class"]}, loss' in text
+
+
+@pytest.mark.slow
+def test_what_a_line_says_is_of_the_running_mean_and_of_its_step(workdir):
+  """Against a state that was saved beside the line."""
+  job = job_lib.prepare(config(), workdir.parent / 'cache')
+  with contextlib.closing(run.RunFolder(workdir).checkpoints()) as manager:
+    step, state = checkpoint.newest_state(manager, job.abstract_state, before=13)
+  line = next(line for line in map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
+              if line['step'] == step)
+  part = job.data.validation.read(np.arange(len(job.data.validation)))
+  def loss(params):
+    logits = job.model.apply({'params': params}, part['image'] / np.float32(127.5) - 1, train=False)
+    return sklearn_metrics.log_loss(part['label'], special.softmax(np.asarray(logits, np.float64), axis=1))
+  assert line['val_loss'] == pytest.approx(loss(state.ema), rel=1e-4)
+  assert abs(loss(state.params) - loss(state.ema)) > 1e-3
+  assert (step, line['epoch']) == (12, pytest.approx(12 * 64 / 1295, abs=1e-4))
+  # Two steps of warm-up, and half a cosine over the other 18; the twelfth step is number 11.
+  assert line['lr'] == pytest.approx(config().optim.lr / 2 * (1 + np.cos(np.pi * (11 - 2) / 18)), rel=1e-4)
 
 
 @pytest.mark.slow
@@ -81,6 +103,8 @@ def test_a_bad_step_stops_or_is_skipped(tmp_path):
   shutil.rmtree(tmp_path / 'run' / 'checkpoints' / '20')
   assert 'bad_step' in next(line for line in lines if line['step'] == 12)
   try:
-    train.train(config(**changes), tmp_path / 'run', recipe='digits', cache_dir=tmp_path / 'cache')
+    result = train.train(config(**changes), tmp_path / 'run', recipe='digits', cache_dir=tmp_path / 'cache')
   except BadInput as error:
     assert re.search(r'usual at step (1[3-9]|20);', str(error))
+  else:
+    assert result['steps'] == 20

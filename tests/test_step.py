@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy import special
 
 from vit_jax import augment
 from vit_jax import step as step_lib
@@ -89,6 +90,12 @@ def test_a_teacher_takes_the_place_of_the_labels(model, batches):
     return -(targets * jax.nn.log_softmax(logits)).sum(-1).mean()
   loss, grads = jax.value_and_grad(plain)(states[0].params)
   assert metrics[0]['loss'] == pytest.approx(float(loss), rel=1e-5)
+  # It answers on the pictures as they are augmented.
+  half = lambda key, images, targets: (PLAIN(key, images, targets)[0] / 2, targets)
+  _, targets, _ = step_lib.Step(model, None, **OPTIONS | {'augment': half}, teacher=teacher).prepared(
+      0, batches[0], jax.random.key(1))
+  answers = np.asarray(teacher((batches[0]['image'] / np.float32(127.5) - 1) / 2), np.float64)
+  np.testing.assert_allclose(targets, special.softmax(answers, -1), rtol=1e-4, atol=1e-6)
   assert_close(states[1].params, jax.tree.map(lambda p, g: p - 0.5 * g, states[0].params, grads))
 
 
@@ -110,6 +117,37 @@ def test_of_two_heads_both_learn_alone(batches):
   moved = {name for name, leaf in states[2].params.items()
            if any(jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), leaf, states[0].params[name])))}
   assert moved == {'head', 'head_dist'}
+
+
+def test_the_model_trains_as_in_training(batches):
+  """Half of the patches are dropped while it learns, by the key of the step."""
+  model = variants.build('small-digits', num_classes=10, image_size=8, hidden_size=16, mlp_dim=32, num_layers=1,
+                         patch_dropout=0.5)
+  states, metrics = run_steps(model, optax.sgd(0.5), batches[:2], label_smoothing=0.0, log_every=1)
+  images, _, key = step_lib.Step(model, optax.sgd(0.5), **OPTIONS).prepared(1, batches[1], jax.random.key(1))
+  def loss(**options):
+    logits = model.apply({'params': states[1].params}, images, **options)
+    return float(optax.softmax_cross_entropy_with_integer_labels(logits, batches[1]['label']).mean())
+  trained = loss(train=True, rngs={'dropout': jax.random.fold_in(key, 0)})
+  assert float(metrics[1]['loss']) == pytest.approx(trained, rel=1e-4)
+  assert abs(trained - loss(train=False)) > 1e-3
+
+
+def test_each_part_of_a_batch_has_a_dropout_of_its_own(batches):
+  model = variants.build('small-digits', num_classes=10, image_size=8, hidden_size=16, mlp_dim=32, num_layers=1,
+                         patch_dropout=0.5)
+  tx, key, labels = optax.sgd(1.0), jax.random.key(3), batches[0]['label']
+  params = step_lib.create_state(model, tx, jax.random.key(0), 8).params | {
+      'head': {'kernel': jax.random.normal(key, (16, 10)), 'bias': jnp.zeros(10)}}
+  images = augment.normalize(batches[0]['image'])
+  whole = step_lib.Step(model, tx, **OPTIONS | {'accum_steps': B}).gradients(
+      params, key, images, jax.nn.one_hot(labels, 10), labels)
+  def loss(key, i):
+    logits = model.apply({'params': params}, images[i:i + 1], train=True, rngs={'dropout': key})
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels[i:i + 1])[0]
+  parts = [float(loss(jax.random.fold_in(key, i), i)) for i in range(B)]
+  assert float(whole['loss']) == pytest.approx(np.mean(parts), rel=1e-4)
+  assert abs(np.mean(parts) - np.mean([float(loss(jax.random.fold_in(key, 0), i)) for i in range(B)])) > 1e-3
 
 
 def test_first_loss_is_ln_k(model, batches):
@@ -141,6 +179,11 @@ def test_randomness_is_a_function_of_key_and_step(model, batches):
   assert_close(state.params, states[-1].params, rtol=0, atol=0)
   other, _ = step(states[2], batches[2], jax.random.key(2))
   assert not np.array_equal(other.params['head']['kernel'], states[3].params['head']['kernel'])
+  # The same batch is another one in another step, and meets another dropout.
+  one = step_lib.Step(model, tx, **OPTIONS | {'augment': strong})
+  (a, _, dropout), (b, _, other_dropout) = (one.prepared(i, batches[0], jax.random.key(1)) for i in (0, 1))
+  assert not np.array_equal(a, b)
+  assert not np.array_equal(jax.random.key_data(dropout), jax.random.key_data(other_dropout))
 
 
 def test_first_bad_step_is_remembered(model, batches):
@@ -169,6 +212,24 @@ def test_a_bad_step_that_is_skipped_changes_no_weights(model, batches):
   assert [int(line['bad_step']) for line in stopping] == [0, 2, 2, 2]
 
 
+def test_of_skipped_steps_the_newest_is_named_and_otherwise_the_first(model, batches):
+  nan = lambda key, images, targets: PLAIN(key, images, jnp.where(images.max() == 0, jnp.nan, 1.0) * targets)
+  dark = [batch | {'image': np.zeros_like(batch['image'])} if i % 2 else batch for i, batch in enumerate(batches)]
+  named = lambda **options: [int(line['bad_step']) for line in run_steps(
+      model, optax.adamw(0.01), dark, augment=nan, **options)[1]]
+  assert named(skip_bad=True) == [0, 2, 2, 4]
+  assert named() == [0, 2, 2, 2]
+
+
+def test_the_usual_loss_is_a_running_mean(model, batches):
+  _, metrics = run_steps(model, optax.adamw(0.01), batches, max_loss_ratio=10.0, log_every=1)
+  usual = float(metrics[0]['loss'])
+  for i, line in enumerate(metrics[1:], start=1):
+    decay = min(0.99, (1 + i) / (10 + i))
+    usual = decay * usual + (1 - decay) * float(line['loss'])
+    assert float(line['usual_loss']) == pytest.approx(usual, rel=1e-5)
+
+
 def test_not_a_number_is_skipped_too(model, batches):
   nan = lambda key, images, targets: PLAIN(key, images, jnp.where(images.max() == 0, jnp.nan, 1.0) * targets)
   dark = [batches[0], batches[1] | {'image': np.zeros_like(batches[1]['image'])}, batches[2]]
@@ -193,5 +254,12 @@ def test_what_a_step_would_do_is_what_it_does(classifier, batches):
   look = jax.jit(step_lib.Step(model, optax.sgd(0.5), **options).look)(states[2], batches[2], jax.random.key(1))
   assert look['loss'].shape == look['probability'].shape == (B,)
   assert float(look['loss'].mean()) == pytest.approx(float(metrics[2]['loss']), rel=1e-5)
+  # Picture by picture: the loss is that of the picture's own targets, and the probability that of its own label.
+  images, targets, key = step_lib.Step(model, optax.sgd(0.5), **options).prepared(2, batches[2], jax.random.key(1))
+  logits = np.asarray(model.apply({'params': states[2].params}, images, train=True, rngs={'dropout': key}), np.float64)
+  np.testing.assert_allclose(look['loss'], -(targets * special.log_softmax(logits, -1)).sum(-1).reshape(-1, B).mean(0),
+                             rtol=1e-4)
+  np.testing.assert_allclose(look['probability'], special.softmax(logits, -1).reshape(-1, B, 10).mean(0)[
+      np.arange(B), batches[2]['label']], rtol=1e-4)
   norms = jnp.stack(jax.tree.leaves(look['grad_norms']))
   assert float(jnp.linalg.norm(norms)) == pytest.approx(float(metrics[2]['grad_norm']), rel=1e-5)

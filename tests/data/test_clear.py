@@ -72,5 +72,5 @@ def test_a_set_by_name(tmp_path):
   plain, cleared = (load.load('digits', **options, clear_of=names) for names in ((), ('digits',)))
   kept = np.isin(plain.train.rows, cleared.train.rows)
   assert 0 < (~kept).sum() < 100 and 'of digits' in cleared.notes[-1]
-  with pytest.raises(BadInput, match='digit'):
+  with pytest.raises(BadInput, match=r"data\.name='digit'|did you mean digits"):
     load.load('digits', **options, clear_of=('digit',))

@@ -58,7 +58,7 @@ def test_enlarged_smoothly_and_in_place():
 def test_a_map_that_is_none():
   with pytest.raises(BadInput, match=r'not of shape \(2, 2\) or with gaps'):
     overlay.overlay(np.zeros((4, 4, 3), np.uint8), np.array([[0, np.nan], [1, 2]]))
-  with pytest.raises(BadInput, match='shape'):
+  with pytest.raises(BadInput, match=r'not of shape \(4,\)'):
     overlay.overlay(np.zeros((4, 4, 3), np.uint8), np.zeros(4))
 
 
@@ -76,7 +76,12 @@ def test_a_sheet_has_pictures_in_their_places_and_captions_below():
 
 def test_a_sheet_of_explanations():
   images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
-  look = explainer.Look(np.array([[.2, .8], [.9, .1]]), np.array([[1, 0], [0, 1]]), np.random.rand(2, 2, 2),
-                        np.random.rand(2, 2, 2, 2))
+  rollout, relevance = np.random.default_rng(1).random((2, 2, 2)), np.random.default_rng(2).random((2, 2, 2, 2))
+  look = explainer.Look(np.array([[.2, .8], [.9, .1]]), np.array([[1, 0], [0, 1]]), rollout, relevance)
   page = overlay.explained(images, look, ('cat', 'dog'), labels=[1, 0], side=32)
   assert page.size == (8 + 4 * 40, 8 + 2 * (32 + 13 + 16))
+  for row, image in enumerate(images):
+    for column, values in enumerate([None, rollout[row], *relevance[row]]):
+      left, top = 8 + 40 * column, 8 + 61 * row
+      shown = overlay.enlarge_picture(image, 32) if values is None else overlay.overlay(image, values, 32)
+      np.testing.assert_array_equal(np.asarray(page.crop((left, top, left + 32, top + 32))), np.asarray(shown))

@@ -267,3 +267,18 @@ def test_the_last_block_is_left_out_most_and_the_first_never():
   shorter = {**params, 'Transformer': {key: value for key, value in params['Transformer'].items() if key[-1] != '1'}}
   want = forward(vit.VisionTransformer(**sizes, num_layers=1), shorter, images)
   assert_relative(forward(model, params, images, train=True, rngs={'dropout': KEY}), want, 1e-5)
+
+
+def test_the_rate_of_being_left_out_grows_evenly_from_block_to_block():
+  model = vit.VisionTransformer(num_classes=3, patch_size=4, hidden_size=8, num_heads=2, mlp_dim=16, num_layers=3,
+                                drop_path_rate=0.6)
+  images = jnp.zeros((1, 8, 8, 3))
+  params = random_params(model, images, train=False)
+  rates = []
+  def note(call, args, options, context):
+    if isinstance(context.module, tokens_lib.StochasticDepth):
+      rates.append(context.module.rate)
+    return call(*args, **options)
+  with nn.intercept_methods(note):
+    forward(model, params, images, train=True, rngs={'dropout': KEY})
+  assert rates == pytest.approx([0, 0, .3, .3, .6, .6])  # Of attention and MLP of each block.

@@ -1,5 +1,6 @@
 """What is written for other programs comes back to the last bit, and means the same to them."""
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from jax import export as jax_export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors
 
 from vit_jax import calibration
 from vit_jax import export
@@ -20,6 +22,7 @@ from vit_jax.weights import load
 from vit_jax.weights import outward
 from vit_jax.weights import program
 
+FIXTURES = pathlib.Path(__file__).parents[1] / 'fixtures'
 SIZE, NAMES = 16, ('cat', 'dog', 'a "third" thing')
 SIZES = dict(patch_size=8, hidden_size=16, num_layers=2, num_heads=2, mlp_dim=24)
 MODELS = {
@@ -92,6 +95,28 @@ def test_the_other_program_computes_the_same(form, name, tmp_path):
     theirs = getattr(transformers, kind).from_pretrained(tmp_path / 'out').eval()
     found = theirs(images).logits
   np.testing.assert_allclose(found.detach().numpy(), logits_of(model, params), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('case', ['hf_vit_16', 'timm_token_8'])
+def test_what_came_from_the_other_program_goes_back_as_it_was(case):
+  """The kept files are theirs, so this needs none of them installed."""
+  flat, description, _ = load.read(FIXTURES / case)
+  to_theirs = outward.to_timm if case.startswith('timm') else outward.to_huggingface
+  named, config, *_ = to_theirs(flat, run.model_from(description), description['class_names'],
+                                description['preprocessing']['image_size'])
+  theirs = safetensors.load_file(FIXTURES / case / 'model.safetensors')
+  assert named.keys() == theirs.keys()
+  for name, leaf in theirs.items():
+    np.testing.assert_array_equal(named[name], leaf, err_msg=name)
+  kept = json.loads((FIXTURES / case / 'config.json').read_text(encoding='utf-8'))
+  if case.startswith('timm'):
+    args = {name: value for name, value in config['model_args'].items() if name in kept['model_args']}
+    assert len(args) >= 5 and args | {'img_size': [args['img_size']] * 2} == {
+        name: kept['model_args'][name] for name in args}
+  else:
+    for key in ('architectures', 'model_type', 'hidden_size', 'num_hidden_layers', 'num_attention_heads',
+                'intermediate_size', 'image_size', 'patch_size', 'hidden_act', 'layer_norm_eps', 'id2label'):
+      assert json.loads(json.dumps(config[key])) == kept[key], key
 
 
 @pytest.mark.parametrize(('form', 'model', 'message'), [

@@ -196,6 +196,14 @@ def test_keeps_the_newest_and_the_best(tmp_path):
   assert save_all(tmp_path, accuracies, keep=2, accuracies=accuracies) == [2, 4, 5]
 
 
+def test_the_best_is_kept_by_the_next_start_too(tmp_path):
+  first, second = {1: 0.5, 2: 0.9, 3: 0.6}, {4: 0.7, 5: 0.8}
+  assert save_all(tmp_path, first, keep=2, accuracies=first) == [2, 3]
+  assert save_all(tmp_path, second, keep=2, accuracies=second) == [2, 4, 5]
+  with manager_of(tmp_path) as manager:
+    assert_same(checkpoint.restore(manager, 2, make_state(0)), make_state(2))
+
+
 def test_of_one_checkpoint_to_keep_two_are_kept(tmp_path):
   """While the newest has no digests yet, the one before is all there is to go on from."""
   assert save_all(tmp_path, [1, 2, 3], keep=1) == [2, 3]

@@ -2,6 +2,8 @@
 import errno
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -44,3 +46,39 @@ def test_what_the_system_refuses_is_one_line(number, line, monkeypatch, capsys):
     command.run(main, interrupted=str)
   if line:
     assert error.value.code == 2 and capsys.readouterr().err == line
+
+
+def test_a_device_is_no_file_to_write(tmp_path):
+  os.mkfifo(tmp_path / 'page.html')
+  with pytest.raises(BadInput, match='it is a device or a pipe; name a file'):
+    command.writable('html', str(tmp_path / 'page.html'))
+  with pytest.raises(BadInput, match=r'--html=/dev/null cannot be written'):
+    command.writable('html', '/dev/null')
+  assert command.writable('html', str(tmp_path / 'new.html')) == tmp_path / 'new.html'
+
+
+def test_a_file_in_a_folder_that_is_closed_cannot_be_replaced(tmp_path, monkeypatch):
+  (tmp_path / 'page.html').touch()
+  monkeypatch.setattr(command.os, 'access', lambda path, mode: pathlib.Path(path) != tmp_path)
+  with pytest.raises(BadInput, match='cannot be written; name another place'):
+    command.writable('html', str(tmp_path / 'page.html'))
+
+
+# A command that says a word, which stays in Python's buffer.
+WORD = 'from vit_jax import command; command.run(lambda: print("word"), interrupted=str)'
+
+
+def outcome(code, redirection):
+  """What a shell sees of Python: -> (status, stderr)."""
+  environment = {name: value for name, value in os.environ.items() if name != 'PYTHONUNBUFFERED'}
+  done = subprocess.run(['bash', '-c', f'"$0" -c "$1" {redirection}', sys.executable, code], text=True, check=False,
+                        capture_output=True, env=environment)
+  return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize('redirection, status, said', [
+    ('> >(exec 0<&-; sleep 1)', 141, ''), ('>/dev/full', 2, 'error: No space left on device; mend that, and give the '
+                                           'same command\n'), ('>&-', 0, ''), ('0<&- 2>&-', 0, '')])
+def test_where_the_output_goes_nowhere_it_is_said_in_a_line(redirection, status, said):
+  code = f'import time; time.sleep(.3); {WORD}' if status == 141 else WORD
+  assert outcome(code, redirection) == (status, said)

@@ -6,23 +6,26 @@ import pytest
 
 from vit_jax import interrupt
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = interrupt.SIGNALS
+
+
+def terminated(*_):
+  raise SystemExit('terminated')
+
+
+# What each signal does outside: SIGTERM and SIGHUP raise too, so that pytest outlives them.
+OUTSIDE = {number: signal.default_int_handler if number == signal.SIGINT else terminated for number in SIGNALS}
 
 
 @pytest.fixture(autouse=True)
 def handlers():
-  """What each signal does outside: SIGTERM raises too, so that pytest outlives it. Checks that it is put back."""
-  def terminated(*_):
-    raise SystemExit('terminated')
-  before = [signal.getsignal(number) for number in SIGNALS]
-  outside = [signal.default_int_handler, terminated]
-  for number, handler in zip(SIGNALS, outside, strict=True):
-    signal.signal(number, handler)
+  """Sets OUTSIDE, and checks that it is put back."""
+  before = {number: signal.signal(number, handler) for number, handler in OUTSIDE.items()}
   yield
   try:
-    assert [signal.getsignal(number) for number in SIGNALS] == outside
+    assert {number: signal.getsignal(number) for number in SIGNALS} == OUTSIDE
   finally:
-    for number, handler in zip(SIGNALS, before, strict=True):
+    for number, handler in before.items():
       signal.signal(number, handler)
 
 
@@ -51,12 +54,27 @@ def test_second_signal_ends(first, second, error):
     pytest.fail('the second signal changed nothing')
 
 
-@pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
 def test_only_ctrl_c_is_no_success(number, status):
   with interrupt.stop_on_signal() as stop:
     assert stop.wanted() is None
     signal.raise_signal(number)
     assert stop.wanted().status == status
+
+
+def test_a_closed_terminal_is_no_wish_where_it_is_ignored():
+  signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As `nohup` does.
+  with interrupt.stop_on_signal() as stop:
+    signal.raise_signal(signal.SIGHUP)
+    assert stop.wanted() is None
+  assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  signal.signal(signal.SIGHUP, OUTSIDE[signal.SIGHUP])
+
+
+def test_who_is_not_read_is_stopped():
+  stop = interrupt.Stop()
+  stop.signal = interrupt.NOBODY_READS
+  assert stop.wanted().status == 141
 
 
 def test_the_time_is_over_before_it_is(monkeypatch):

@@ -135,6 +135,11 @@ def test_find_walks_without_hidden_files_and_not_in_circles(folder, tmp_path):
   for name in ('b.png', 'a/c.png', '.d.png'):
     (tmp_path / name).touch()
   assert [name for name, _ in predict.find([str(tmp_path)])] == [str(tmp_path / 'b.png'), str(tmp_path / 'a' / 'c.png')]
+  # Through the loop ** finds each file some forty times.
+  assert [pathlib.Path(name).name for name, _ in predict.find([str(tmp_path / '**' / '*.png')])] == ['c.png', 'b.png']
+  (tmp_path / '.#b.png').symlink_to('gone')  # As Emacs locks a file.
+  assert len(predict.find([str(tmp_path)])) == 2
+  (tmp_path / '.#b.png').unlink()
   (tmp_path / 'a.png').symlink_to('gone')
   assert [pathlib.Path(name).name for name, _ in predict.find([str(tmp_path / '*.png')])] == ['a.png', 'b.png']
   for name in ('none', 'a.png', 'none*'):

@@ -1,5 +1,6 @@
 """What a person reads, by hand; time comes from a fake clock."""
 import io
+import os
 import types
 
 import pytest
@@ -69,6 +70,19 @@ def test_plain_lines_every_ten_seconds(clock):
   assert file.getvalue() == first + 'step 92/100 · 128 images/s · loss 0.500 · acc 100.0% · val 75.0% · 2 s left\n'
   bar.close()
   assert file.getvalue().count('\n') == 2
+
+
+def test_who_reads_no_more_is_noticed(clock):
+  reads, writes = os.pipe()
+  with open(writes, 'w') as file:
+    bar = progress.Progress(start_step=0, total_steps=10, batch_size=1, file=file)
+    clock.now += 1
+    bar.update(1, {'loss': 1.0}, always=True)
+    assert not bar.unread
+    os.close(reads)
+    bar.update(2, {'loss': 1.0}, always=True)
+    assert bar.unread
+    os.dup2(os.open(os.devnull, os.O_WRONLY), writes)
 
 
 def test_bar_on_a_terminal(clock):

@@ -1,5 +1,6 @@
 """The run folder: what is written can be read, and nobody's files are touched."""
 import json
+import stat
 import subprocess
 import sys
 
@@ -168,6 +169,14 @@ def test_atomic_writing_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
   with pytest.raises(OSError, match='disk full'):
     atomic.write(path, 'new')
   assert path.read_text() == 'old'
+
+
+def test_atomic_writing_takes_the_longest_name_and_keeps_permissions(tmp_path):
+  path = tmp_path / ('n' * 255)
+  atomic.write(path, 'old')
+  path.chmod(0o600)
+  atomic.write(path, 'new')
+  assert path.read_text() == 'new' and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize('make', [lambda path: path.write_text('half'), lambda path: path.mkdir()])

@@ -1,5 +1,7 @@
 """Training end to end on digits, as a user runs it: kill it, stop it, break it, and go on."""
+import functools
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -16,10 +18,13 @@ from sklearn.metrics import log_loss
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 
+from configs import digits as digits_config
 from vit_jax import assess
 from vit_jax import digests
+from vit_jax import interrupt
 from vit_jax import machine
 from vit_jax import predictor
+from vit_jax import progress
 from vit_jax import train
 from vit_jax.data import digits
 from vit_jax.errors import BadInput
@@ -159,6 +164,23 @@ def test_finished_run_is_not_run_again_and_can_be_evaluated(uninterrupted):
   # What was done to the pictures costs accuracy, and a mirrored digit is another thing altogether.
   assert all(values[-1] < judged['uncorrupted'] for kind, values in judged['corruptions'].items() if kind != 'jpeg')
   assert judged['mirrored'] < found['test_accuracy'] - 0.1
+
+
+@pytest.mark.slow
+def test_who_is_not_read_any_more_saves_and_ends(tmp_path, monkeypatch):
+  """As where Ctrl-C ended `| tee` first."""
+  reads, writes = os.pipe()
+  os.close(reads)
+  config = digits_config.get_config()
+  config.update_from_flattened_dict({'model.hidden_size': 16, 'model.num_layers': 1, 'model.num_heads': 2,
+                                     'model.mlp_dim': 16, 'log_every': 2, 'epochs': 1.0, 'optim.warmup_epochs': 0.0})
+  monkeypatch.setattr(progress, 'PLAIN_EVERY', 0)
+  with open(writes, 'w') as file:
+    monkeypatch.setattr(progress, 'Progress', functools.partial(progress.Progress, file=file))
+    with pytest.raises(interrupt.Stopped) as stopped:
+      train.train(config, tmp_path / 'run', recipe='digits', cache_dir=tmp_path / 'cache')
+    os.dup2(os.open(os.devnull, os.O_WRONLY), writes)
+  assert stopped.value.status == 141 and newest(tmp_path / 'run') == 3
 
 
 @pytest.mark.slow

@@ -1,7 +1,13 @@
 """Files that are there whole or not at all."""
 import contextlib
+import hashlib
 import os
 import shutil
+import stat
+
+# What the user lets others not have; it can only be asked for by setting it, which other threads would see.
+_MASK = os.umask(0)
+os.umask(_MASK)
 
 
 @contextlib.contextmanager
@@ -9,12 +15,17 @@ def replacing(path):
   """A path to write to, for `with`; at its end that file or folder takes the place of `path`.
 
   Till then `path` stays as it was. Where an exception comes between, it still does, and nothing else is left behind.
+  A file that is replaced hands its permissions on.
   """
-  partial = path.with_name(f'.{path.name}.{os.getpid()}')
+  # Not longer than the longest of names.
+  partial = path.with_name(f'.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{os.getpid()}')
   try:
     yield partial
     if partial.is_file():  # Some libraries make files that nobody but the owner may read.
-      open_up(partial, 0o666)
+      if path.is_file():
+        partial.chmod(stat.S_IMODE(path.stat().st_mode))
+      else:
+        open_up(partial, 0o666)
     os.replace(partial, path)
   except BaseException:
     if partial.is_dir():
@@ -26,9 +37,7 @@ def replacing(path):
 
 def open_up(path, mode):
   """Gives a file or folder as much of `mode` as the user lets others have."""
-  mask = os.umask(0)
-  os.umask(mask)
-  path.chmod(mode & ~mask)
+  path.chmod(mode & ~_MASK)
 
 
 def write(path, text):

@@ -83,9 +83,10 @@ def open_manager(folder, *, keep):
   if keep is None:
     options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
     return Manager(folder, options=options, item_names=('state',))
-  best = _policies.BestN(get_metric_fn=lambda metrics: metrics['accuracy'], n=1,
-                         keep_checkpoints_without_metrics=False)
+  accuracy = lambda metrics: metrics['accuracy']
+  best = _policies.BestN(get_metric_fn=accuracy, n=1, keep_checkpoints_without_metrics=False)
   options = ocp.CheckpointManagerOptions(
+      best_fn=accuracy,  # Without it Orbax writes no metrics down, and the next start would know of none.
       # While the newest one has no digests yet, the one before is what a killed run goes on from.
       preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(max(keep, 2)), best]),
       cleanup_tmp_directories=True,

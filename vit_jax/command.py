@@ -1,4 +1,5 @@
 """What all commands share: the flags --config and --cache_dir, and one line for a mistake instead of a stack trace."""
+import contextlib
 import difflib
 import errno
 import functools
@@ -108,7 +109,9 @@ def writable(flag, value):
   if not path.parent.is_dir():
     raise BadInput(f'--{flag}={value} cannot be written: there is no folder {path.parent}; make it, or name another '
                    'place')
-  if not os.access(path if path.exists() else path.parent, os.W_OK):
+  if path.exists() and not path.is_file():  # It would be replaced, /dev/null for everybody.
+    raise BadInput(f'--{flag}={value} cannot be written: it is a device or a pipe; name a file')
+  if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
     raise BadInput(f'--{flag}={value} cannot be written; name another place')
   return path
 
@@ -121,27 +124,51 @@ def start_jax():
   jax.config.update('jax_compilation_cache_dir', str(cache_dir() / 'compiled'))
 
 
+def open_standard_streams():
+  """Opens those of the three standard streams that were closed by whoever started this, as `>&-` does, on nothing."""
+  for number, (name, mode) in enumerate([('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')]):
+    if getattr(sys, name) is None:
+      opened = os.open(os.devnull, os.O_RDONLY if mode == 'r' else os.O_WRONLY)
+      if opened != number:
+        os.dup2(opened, number)
+      setattr(sys, name, open(number, mode, encoding='utf-8', closefd=False))  # noqa: SIM115
+
+
+def drop_output():
+  """Sends what is still to be written to the standard output nowhere, so that Python does not try again at its end."""
+  with contextlib.suppress(OSError):
+    sys.stdout.flush()
+  with contextlib.suppress(io.UnsupportedOperation):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(main, *, interrupted, arguments=False):
   """The entry point of a command: a mistake of the user's is one line and exit status 2.
 
   `main` takes nothing, or with `arguments` the list of those that are no flags, and returns the exit status;
   `interrupted()` says what Ctrl-C leaves behind.
   """
+  open_standard_streams()
   quiet.silence()
   if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files need not be UTF-8, nor terminals know ours.
     sys.stdout.reconfigure(errors='backslashreplace')
   parser = functools.partial(parse_flags, named_only=not arguments)
   try:
-    app.run(lambda argv: main(argv[1:]) if arguments else main(), flags_parser=parser)
+    try:
+      app.run(lambda argv: main(argv[1:]) if arguments else main(), flags_parser=parser)
+    except SystemExit:  # Python writes the rest at its very end, where nobody could say any more what was wrong.
+      sys.stdout.flush()
+      raise
   except BadInput as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
   except BrokenPipeError:  # Whoever reads this has seen enough, as `| head` has.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop_output()
     sys.exit(141)  # 128 + SIGPIPE
   except OSError as error:
     if error.errno not in REFUSED:
       raise
+    drop_output()
     print(f'error: {error.strerror}{f": {error.filename}" if error.filename else ""}; mend that, and give the same '
           'command', file=sys.stderr)
     sys.exit(2)

@@ -5,8 +5,10 @@ import time
 
 # Seconds before the end of the time at which to stop, besides three steps: to save, and to leave.
 TO_SAVE = 5.0
-# A wish beside the numbers of signals.
-TIME_IS_OVER = 1000
+# Wishes beside the numbers of signals.
+TIME_IS_OVER, NOBODY_READS = 1000, 1001
+# The signals that are a wish to stop; a terminal that is closed sends the last one.
+SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
 
 
 class Stopped(Exception):
@@ -41,6 +43,8 @@ class Stop:
     wish = self.agree(self.signal or (TIME_IS_OVER if late else 0))
     if wish == signal.SIGINT:
       return Stopped('stopped', 128 + signal.SIGINT)
+    if wish == NOBODY_READS:
+      return Stopped('nobody reads this any more', 141)  # 128 + SIGPIPE
     if wish == TIME_IS_OVER:
       return Stopped('the time is over', 0)
     return Stopped(f'stopped by {signal.Signals(wish).name}', 0) if wish else None
@@ -48,7 +52,10 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signal(deadline=None, agree=lambda wish: wish):
-  """Turns the first Ctrl-C or SIGTERM into the `signal` of a Stop, so that no step is cut in two; a second one ends."""
+  """Turns the first of SIGNALS into the `signal` of a Stop, so that no step is cut in two; a second one ends.
+
+  A SIGHUP that is ignored, as after `nohup`, stays so.
+  """
   stop = Stop(deadline, agree)
 
   def note(number, _):
@@ -56,7 +63,8 @@ def stop_on_signal(deadline=None, agree=lambda wish: wish):
     for name in before:
       signal.signal(name, before[name])
 
-  before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+  before = {name: handler for name in SIGNALS
+            if (handler := signal.getsignal(name)) != signal.SIG_IGN or name in (signal.SIGINT, signal.SIGTERM)}
   for name in before:
     signal.signal(name, note)
   try:

@@ -28,6 +28,7 @@ import glob
 import json
 import os
 import pathlib
+import shlex
 import sys
 from typing import Any
 
@@ -67,7 +68,10 @@ def find(names):
     elif not matches or not (pattern or os.path.exists(path)):
       raise BadInput(f'{name} does not exist; name pictures, folders of them, or - for the standard input')
     else:
+      once = {}  # Through a link to a folder above it, ** finds a file again and again.
       for match in map(pathlib.Path, matches):
+        once.setdefault((os.path.realpath(match.parent), match.name), match)
+      for match in once.values():
         found += [(str(inner), False) for inner in walk(match)] if match.is_dir() else [(str(match), True)]
   return found
 
@@ -76,7 +80,7 @@ def walk(folder):
   """The files in a folder and its folders, in order, without hidden ones; a folder that cannot be read, itself."""
   skipped = []
   found = scan.walk(folder, '', skipped)
-  closed = [name for name, _ in skipped if not os.access(folder / name, os.R_OK)]
+  closed = [name for name, why in skipped if why != scan.HIDDEN and not os.access(folder / name, os.R_OK)]
   return [folder / name for name in [*found, *closed]]
 
 
@@ -204,8 +208,9 @@ def main(arguments):
 
   predictor = predictor_lib.Predictor.load(weights, command.cache_dir())
   if not (predictor.can_tell or _JSON.value or _CSV.value):
+    teaches = f'; python -m vit_jax.main --evaluate --workdir={shlex.quote(weights)} teaches it'
     note(f'note: {weights} cannot tell when a picture is of none of its classes'
-         + (f'; python -m vit_jax.main --evaluate --workdir={weights} teaches it' if predictor.can_learn else ''))
+         + (teaches if predictor.can_learn else ''))
   sheets = sheets_for(predictor)
   if sheets:  # Explanations of before are no pictures to explain.
     own = sheets.folder.resolve()

@@ -106,6 +106,7 @@ class Progress:
     self.step = self.start_step = start_step
     self.started = self.last_line = time.monotonic()
     self.shown = {}
+    self.unread = False  # Whether whoever read the lines is gone.
     form = '{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt}{postfix}  left {remaining}'
     self.bar = tqdm.tqdm(total=total_steps, initial=start_step, unit='step', file=self.file, dynamic_ncols=True,
                          disable=not self.file.isatty(), bar_format=form)
@@ -126,13 +127,16 @@ class Progress:
     self.bar.set_postfix_str(' · '.join([f'{speed:,.0f} images/s', *texts]))
     if self.bar.disable and (always or time.monotonic() - self.last_line >= PLAIN_EVERY):
       left = (self.total_steps - step) * self.batch_size / speed
-      print(f'step {step}/{self.total_steps} · {speed:,.0f} images/s · {" · ".join(texts)} · {duration(left)} left',
-            file=self.file, flush=True)
+      self.say(f'step {step}/{self.total_steps} · {speed:,.0f} images/s · {" · ".join(texts)} · {duration(left)} left')
       self.last_line = time.monotonic()
 
   def say(self, text):
     """Writes a line without cutting into the bar."""
-    self.bar.write(text, file=self.file)
+    try:
+      self.bar.write(text, file=self.file)
+      self.file.flush()
+    except BrokenPipeError:
+      self.unread = True
 
   def close(self):
     """Ends the bar, leaving its last state on the screen."""

@@ -26,6 +26,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 import socket
 
 from absl import flags
@@ -188,7 +189,7 @@ def write_results(study, trials, keys, owner, name, folder):
     rows.append(('running', f'{elsewhere} elsewhere; the same line shows them too when they are done'))
   if groups:
     rows.append(('best', groups[0].folder))
-    rows.append(('next', f'python -m vit_jax.main --evaluate --workdir={groups[0].folder}'))
+    rows.append(('next', f'python -m vit_jax.main --evaluate --workdir={shlex.quote(groups[0].folder)}'))
   print(progress.table(rows))
   return 0 if groups else 1
 

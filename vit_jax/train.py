@@ -157,6 +157,8 @@ def loop(job, folder, manager, train_step, state, start_step, clock, line, deadl
       jax.block_until_ready(metrics if alone else waiting)
       waiting = metrics
       stop.step_done()
+      if bar.unread:  # As after `| head`, or where Ctrl-C ended `| tee` first.
+        stop.signal = stop.signal or interrupt.NOBODY_READS
       stopped = stop.wanted()
       validate = job.validates(step)
       due = validate or step % config.log_every == 0
@@ -176,9 +178,9 @@ def loop(job, folder, manager, train_step, state, start_step, clock, line, deadl
       if due:
         folder.log(line)
         writer.write(step, line)
-      bar.update(step, line, always=validate)
       if validate or stopped:
         checkpoint.save(manager, step, state, {'accuracy': validation['accuracy']} if validation else None)
+      bar.update(step, line, always=validate)
       if stopped and step < job.total_steps:
         folder.write_json('clock.json', {'step': step, **clock.read()})
         raise stopped

@@ -106,3 +106,10 @@ def test_tilde(plant, tmp_path, monkeypatch):
   plant('cat/1.jpg')
   monkeypatch.setenv('HOME', str(tmp_path))
   assert scanned('~/pictures')[0] == {'cat/1.jpg': ('cat', '')}
+
+
+def test_a_pipe_is_not_waited_for(plant):
+  root = plant('cat/1.jpg', 'dog/1.jpg')
+  os.mkfifo(root / 'dog' / 'pipe.jpg')
+  files, skipped = scanned(root)
+  assert set(files) == {'cat/1.jpg', 'dog/1.jpg'} and skipped == {'dog/pipe.jpg': 'a pipe or a device'}

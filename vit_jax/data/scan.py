@@ -3,6 +3,7 @@ import dataclasses
 import errno
 import os
 import pathlib
+import stat
 import unicodedata
 
 from vit_jax import paths
@@ -12,6 +13,9 @@ from vit_jax.errors import reason
 # Folders that are parts rather than classes, by the names that people give them.
 PARTS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test',
          'testing': 'test'}
+
+# Why a file was skipped.
+HIDDEN, NO_FILE = 'hidden', 'a pipe or a device'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +91,11 @@ def entries(root, folder, skipped):
   for entry in found:
     name = f'{folder}/{entry.name}' if folder else entry.name
     if entry.name.startswith('.'):
-      skipped.append((name, 'hidden'))
+      skipped.append((name, HIDDEN))
     elif is_dir(entry):
       folders.append(name)
+    elif is_special(entry):  # Whoever opens a pipe waits for somebody to write to it.
+      skipped.append((name, NO_FILE))
     else:
       files.append(name)
   return folders, files
@@ -100,6 +106,14 @@ def is_dir(entry):
   try:
     return entry.is_dir()
   except OSError:
+    return False
+
+
+def is_special(entry):
+  """Whether a directory entry is a pipe, a socket or a device, or a link to one."""
+  try:
+    return not entry.is_file() and not stat.S_ISREG(entry.stat().st_mode)
+  except OSError:  # Whoever reads it will say why.
     return False
 
 

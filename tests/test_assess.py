@@ -25,7 +25,7 @@ class Columns:
 def test_mirrored_and_both_views_are_of_pictures_mirrored_left_to_right(tmp_path, monkeypatch):
   monkeypatch.setattr(assess, 'CORRUPTED', 7)
   folder = run.RunFolder(tmp_path)
-  found = assess.judge(Columns(), types.SimpleNamespace(test=source.Source.whole(IMAGES, LABELS)), folder, 1.0)
+  found = assess.judge(Columns(), types.SimpleNamespace(test=source.Source.whole(IMAGES, LABELS)), folder, 3, 1.0)
   left, right = IMAGES[:, 1, 0].astype(np.float64), IMAGES[:, 1, -1].astype(np.float64)
   assert found['test']['accuracy'] == np.mean(left.argmax(1) == LABELS)
   assert found['mirrored'] == np.mean(right.argmax(1) == LABELS)
@@ -34,6 +34,7 @@ def test_mirrored_and_both_views_are_of_pictures_mirrored_left_to_right(tmp_path
   some = [0, 6, 13, 19, 26, 32, 39]
   assert (found['corrupted_count'], found['uncorrupted']) == (7, np.mean(left.argmax(1)[some] == LABELS[some]))
   with np.load(tmp_path / 'predictions.npz') as kept:
+    assert kept['step'] == 3
     np.testing.assert_array_equal(kept['labels'], LABELS)
     np.testing.assert_array_equal(kept['logits'], left)
 

@@ -160,3 +160,14 @@ def test_a_search_stops_what_does_badly_unless_its_validations_stand_at_other_ti
   done = subprocess.run([sys.executable, '-c', f'{code}print(sweep.pruner({keys}))'], cwd=ROOT, text=True,
                         capture_output=True, check=True)
   assert done.stdout == f'{name}\n'
+
+
+@pytest.mark.parametrize('url, shown', [
+    ('postgresql://me:secret@host/db', 'postgresql://me:…@host/db'), ('mysql://:secret@host/db', 'mysql://:…@host/db'),
+    ("'postgresql://host/db?user=me&password=secret&x=1'", "'postgresql://host/db?user=me&password=…&x=1'")])
+def test_the_command_is_shown_without_passwords(url, shown):
+  code = ('import sys; from vit_jax import machine, sweep; machine.command_line = lambda: sys.argv[1]; '
+          'print(sweep.shown_command())')
+  done = subprocess.run([sys.executable, '-c', code, f'sweep --storage={url} --trials=3'], cwd=ROOT, text=True,
+                        capture_output=True, check=True)
+  assert done.stdout == f'sweep --storage={shown} --trials=3\n'

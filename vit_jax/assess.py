@@ -37,13 +37,13 @@ def assess(workdir, *, cache_dir):
   found = {'step': step, 'total_steps': job.total_steps, 'class_names': list(job.data.class_names)}
   sure = calibration.read(folder.path / calibration.NAME, digests.of_tree(ema))
   sure = sure or answerer_lib.calibrate(job, ema, folder)
-  found |= judge(answerer_lib.Answerer(job, ema), job.data, folder, sure.divisor)
+  found |= judge(answerer_lib.Answerer(job, ema), job.data, folder, step, sure.divisor)
   folder.write_json('evaluation.json', found)
   return found
 
 
-def judge(answerer, data, folder, temperature):
-  """The numbers of `assess`; the test part's labels and logits, f32[N,K], go to predictions.npz."""
+def judge(answerer, data, folder, step, temperature):
+  """The numbers of `assess`; the step and the test part's labels and logits, f32[N,K], go to predictions.npz."""
   test = data.test
   labels, logits = test.labels, answerer.logits(test)
   mirrored = answerer.logits(test, change=lambda images: images[:, :, ::-1])
@@ -57,7 +57,7 @@ def judge(answerer, data, folder, temperature):
     worse.setdefault(kind, []).append(accuracy(scores, few.labels))
   if folder.writes:
     with folder.writing(), atomic.replacing(folder.path / 'predictions.npz') as partial, partial.open('wb') as file:
-      np.savez_compressed(file, labels=labels, logits=logits)
+      np.savez_compressed(file, step=step, labels=labels, logits=logits)
   return {
       'test': metrics.summary(logits, labels), 'temperature': temperature,
       'calibrated': metrics.sureness(logits, labels, temperature), 'mirrored': accuracy(mirrored, labels),

@@ -62,7 +62,8 @@ def start(weights, folder):
   """Loads the model and starts the server: -> what has to be closed."""
   # Where Gradio puts what is uploaded, and which addresses of this machine it must not ask a proxy for.
   os.environ['GRADIO_TEMP_DIR'] = folder
-  os.environ['NO_PROXY'] = ','.join(filter(None, [os.environ.get('NO_PROXY'), 'localhost', '127.0.0.1', _HOST.value]))
+  for name in ('NO_PROXY', 'no_proxy'):  # Where both are there, the second one counts.
+    os.environ[name] = ','.join(filter(None, [os.environ.get(name), 'localhost', '127.0.0.1', _HOST.value]))
   command.start_jax()
   from vit_jax.showing import app
   from vit_jax.showing import looking

@@ -167,7 +167,8 @@ def make_folder(path):
 
 def shown_command():
   """The command of this process, without the password that a URL may hold."""
-  return re.sub(r'(://[^:/@\s]+):[^@\s]+@', r'\1:…@', machine.command_line())
+  shown = re.sub(r'(://[^:/@\s]*):[^@\s]+@', r'\1:…@', machine.command_line())
+  return re.sub(r'([?&]password=)[^&\s\'"]+', r'\1…', shown)
 
 
 def write_results(study, trials, keys, owner, name, folder):

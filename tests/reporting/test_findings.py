@@ -70,6 +70,16 @@ def test_predictions_that_are_damaged_are_made_anew(copy, monkeypatch, text):
   assert any('evaluating' in line for line in lines) and again.evaluation == found and len(again.logits)
 
 
+def test_predictions_of_another_step_than_the_evaluation_are_made_anew(copy, monkeypatch):
+  path, found = copy / 'predictions.npz', json.loads((copy / 'evaluation.json').read_text())
+  right = path.read_bytes()
+  with np.load(path) as arrays:
+    np.savez(path, **dict(arrays) | {'step': found['step'] - 1})
+  monkeypatch.setattr(findings.assess, 'assess', lambda folder, cache_dir: path.write_bytes(right) and found)
+  _, lines = gather(copy, whole=False)
+  assert any('evaluating' in line for line in lines)
+
+
 def test_galleries_are_the_surest_mistakes_and_the_least_certain(found, by_hand):
   images, labels, probabilities = by_hand
   answers, highest = probabilities.argmax(axis=1), probabilities.max(axis=1)

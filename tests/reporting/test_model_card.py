@@ -105,6 +105,11 @@ def test_names_are_text(found, tmp_path):
   assert card.text.count('```') == 4 and card.data.library_name == 'vit_jax'
 
 
+def test_commands_can_be_pasted(found, tmp_path):
+  card = load(model_card.render(dataclasses.replace(found, path=pathlib.Path('/no') / 'my runs; ls')), tmp_path)
+  assert "predict 'path/to/my runs; ls' cat.jpg" in card.text
+
+
 def test_own_pictures_are_no_data_set_of_the_hub(found, tmp_path):
   config = found.config.copy_and_resolve_references()
   with config.unlocked():

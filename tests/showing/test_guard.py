@@ -1,5 +1,7 @@
 """Requests that are let in and those that are not, by a client that speaks ASGI."""
 import asyncio
+import os
+import time
 
 import pytest
 
@@ -69,6 +71,35 @@ def test_files_of_the_folder_alone_are_read(folder, path, status):
 ])
 def test_what_is_sent_has_a_bounded_length(folder, path, length, status):
   assert ask(folder, path, 'POST', {b'content-length': length} if length else {})[0] == status
+
+
+def test_a_length_that_does_not_count_is_none(folder):
+  headers = {b'content-length': b'1', b'transfer-encoding': b'chunked'}
+  assert ask(folder, '/gradio_api/queue/join', 'POST', headers)[0] == 411
+
+
+@pytest.mark.parametrize(('headers', 'status'), [
+    ({b'origin': b'http://evil.example'}, 403), ({b'origin': b'null'}, 403), ({}, 200),
+    ({b'origin': b'http://127.0.0.1:7860'}, 200),
+    ({b'origin': b'https://demo.example'}, 403),
+    ({b'origin': b'https://demo.example', b'x-forwarded-host': b'demo.example'}, 200)])
+def test_pages_of_elsewhere_may_not_ask(folder, headers, status):
+  headers = {b'content-length': b'10', b'host': b'127.0.0.1:7860', **headers}
+  assert ask(folder, '/gradio_api/upload', 'POST', headers)[0] == status
+
+
+def test_what_was_left_behind_is_deleted(folder):
+  (folder / 'old').mkdir()
+  (folder / 'old' / 'half.png').write_bytes(b'12')
+  (folder / 'new').mkdir()
+  long_ago = time.time() - guard.KEPT - 1
+  for path in (folder / 'old' / 'half.png', folder / 'old'):
+    os.utime(path, (long_ago, long_ago))
+  assert guard.stored(folder) == 7 + 1
+  assert not (folder / 'old' / 'half.png').exists() and (folder / 'new').exists()
+  os.utime(folder / 'old', (long_ago, long_ago))
+  guard.stored(folder)
+  assert not (folder / 'old').exists()
 
 
 def test_no_more_is_stored_than_there_is_room_for(folder, monkeypatch):

@@ -135,7 +135,7 @@ def evaluated(folder, cache_dir, say, reason=None):
   try:
     found = folder.read_json('evaluation.json')
     if found.get('step') == newest and found.keys() >= NEEDED:
-      return found, *predictions(folder)
+      return found, *predictions(folder, newest)
   except (BadInput, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
     pass  # Missing or damaged: it is made anew either way.
   if reason:
@@ -144,9 +144,14 @@ def evaluated(folder, cache_dir, say, reason=None):
   return assess.assess(folder.path, cache_dir=cache_dir), *predictions(folder)
 
 
-def predictions(folder):
-  """The labels i[N] and logits f32[N,K] of predictions.npz; raises whatever numpy does where they are not there."""
+def predictions(folder, step=None):
+  """The labels i[N] and logits f32[N,K] of predictions.npz.
+
+  Raises whatever numpy does where they are not there, or ValueError where they are of another step than this one.
+  """
   with open(folder.path / 'predictions.npz', 'rb') as file, np.load(file) as arrays:
+    if step is not None and arrays['step'] != step:  # Two evaluations at once, of a run that was training.
+      raise ValueError(f'the predictions are of step {arrays["step"]}, not {step}')
     return arrays['labels'], arrays['logits']
 
 

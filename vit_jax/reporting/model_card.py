@@ -1,6 +1,7 @@
 """Findings -> MODEL_CARD.md in Hugging Face's form: what the model is for, and what it is measured not to be for."""
 import pathlib
 import re
+import shlex
 
 from vit_jax import energy
 from vit_jax import metrics
@@ -19,10 +20,10 @@ class Verbatim(str):
 
 
 def escape(text):
-  """Any text -> Markdown that shows it as it is, on one line; of Verbatim one line without backquotes."""
+  """Any text -> Markdown that shows it as it is, on one line; of Verbatim one line, with ? for backquotes."""
   line = ' '.join(str(text).split())
   if isinstance(text, Verbatim):
-    return line.replace('`', "'")
+    return line.replace('`', '?')  # A quote in its place could end one in a command.
   line = _ACTIVE.sub(r'\\\g<0>', line)
   return line.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
 
@@ -40,7 +41,7 @@ def render(found):
                                    lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=escape,
                                    keep_trailing_newline=True)
   environment.filters |= {'percent': page.percent, 'number': progress.number, 'duration': progress.duration,
-                          'p': page.p_value, 'verbatim': Verbatim, 'figures': energy.figures}
+                          'p': page.p_value, 'quoted': shlex.quote, 'verbatim': Verbatim, 'figures': energy.figures}
   test = found.evaluation['test']
   rows = page.class_rows(test, found.class_names)
   body = environment.get_template('model_card.md').render(

@@ -16,8 +16,8 @@ from vit_jax.showing import page
 
 # Questions that wait for their turn, and browsers whose last picture is remembered.
 WAITING, SESSIONS = 64, 256
-# Seconds after which an uploaded picture is deleted, and between two looks for such ones.
-KEPT, LOOK = 600, 60
+# Seconds between two looks for pictures that are to be deleted.
+LOOK = 60
 FONTS = ['ui-sans-serif', 'system-ui', 'sans-serif']  # Those of the reader's machine: none is fetched.
 KINDS = {looking.COVERING: 'What mattered, by covering parts', looking.RELEVANCE: 'Relevance, by attention',
          looking.HEAD: 'Where one head looked'}
@@ -66,7 +66,7 @@ def build(looker):
   one_by_one = {'concurrency_id': 'model', 'concurrency_limit': 1}
   events = Events(looker)
   with gradio.Blocks(analytics_enabled=False, title=f'What does {paths.name_of(looker.predictor.path)} see?',
-                     delete_cache=(LOOK, KEPT)) as blocks:
+                     delete_cache=(LOOK, guard.KEPT)) as blocks:
     gradio.HTML(page.head(looker.predictor))
     with gradio.Row():
       with gradio.Column(min_width=280):

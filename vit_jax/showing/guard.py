@@ -3,11 +3,15 @@
 Gradio can do much that a demo needs not: fetch addresses for a client, relay requests, record, edit its own code. What
 is not asked of it cannot go wrong.
 """
+import contextlib
 import pathlib
 import re
+import time
 
 # The bytes of a picture, as of most cameras; of all that is stored at a time; and of any other request.
 MAX_PICTURE, MAX_STORED, MAX_OTHER = 20 * 2**20, 2**30, 2**18
+# Seconds after which an uploaded picture is deleted.
+KEPT = 600
 # What a form has around a file.
 FORM = 2**14
 
@@ -49,8 +53,11 @@ class Guard:
       return 404, 'There is nothing here.'
     if method in ('GET', 'HEAD', 'OPTIONS'):
       return None
+    origin, hosts = headers.get(b'origin'), (headers.get(b'host'), headers.get(b'x-forwarded-host'))
+    if origin is not None and origin.partition(b'://')[2] not in hosts:  # A page of elsewhere, in the same browser.
+      return 403, 'Only this page may ask; a proxy before it has to hand on X-Forwarded-Host.'
     length = headers.get(b'content-length', b'')
-    if not length.isdigit():
+    if b'transfer-encoding' in headers or not length.isdigit():  # The former would count, and says nothing of a length.
       return 411, 'A request must say how long it is.'
     upload = path == '/gradio_api/upload'
     if int(length) > (MAX_PICTURE + FORM if upload else MAX_OTHER):
@@ -68,13 +75,22 @@ class Guard:
 
 
 def stored(folder):
-  """The bytes in a folder."""
+  """The bytes in a folder, once what nobody has touched for KEPT seconds is deleted.
+
+  Gradio deletes the pictures that it was given, and leaves uploads that were broken off, and empty folders.
+  """
   total = 0
-  for path in folder.rglob('*'):
-    try:
-      total += path.stat().st_size
-    except FileNotFoundError:
-      pass  # It was deleted meanwhile.
+  for path in sorted(folder.rglob('*'), reverse=True):  # What is in a folder before the folder.
+    with contextlib.suppress(OSError):  # It was deleted meanwhile, or is a folder that is not empty.
+      about = path.stat()
+      old = time.time() - about.st_mtime > KEPT
+      if path.is_dir():
+        if old:
+          path.rmdir()
+      elif old:
+        path.unlink()
+      else:
+        total += about.st_size
   return total
 
 

@@ -30,6 +30,7 @@ def get_config():
   config.augment.crop_padding = 0
   config.augment.crop_scale = 0.5
   with config.unlocked():
+    config.init = config_dict.placeholder(str)
     config.model.variant = config_dict.placeholder(str)
     config.data.image_size = config_dict.placeholder(int)
   return config

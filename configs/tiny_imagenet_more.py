@@ -20,6 +20,7 @@ def get_config():
   config.optim.muon_lr = 0.005
   config.optim.warmup_epochs = 0.5
   with config.unlocked():
+    config.init = config_dict.placeholder(str)
     config.data.image_size = config_dict.placeholder(int)
     for key in config.model:
       config.model[key] = None

@@ -81,6 +81,14 @@ def test_broken_weights_know_nothing(value):
   assert found == calibration.Calibration()
 
 
+def test_where_all_features_are_the_same_nothing_is_unlike(tmp_path):
+  same, labels = np.ones((60, 4), np.float32), np.zeros(60, np.int32)
+  found = calibration.fit(same, labels, np.arange(60), 4, same, np.zeros((60, 2), np.float32), labels)
+  assert found.threshold is None
+  calibration.save(tmp_path / calibration.NAME, found, 'abc')
+  assert calibration.read(tmp_path / calibration.NAME, 'abc').threshold is None
+
+
 def test_a_class_without_pictures_has_no_mean():
   train, labels = pictures(100, 0)
   found = calibration.fit(train, np.where(labels == 1, 0, labels), np.arange(100), HEAD, train[:0],

@@ -44,7 +44,10 @@ def test_recipe_has_the_keys_of_common_and_is_locked(recipe):
 
 def test_recipe_passes_the_checks_and_its_model_can_be_built(recipe):
   weights = {'preprocessing': {'image_size': 64}}
-  config, _ = defaults.fill(defaults.from_weights(recipe.get_config(), weights), 300)
+  config = recipe.get_config()
+  if config.init is None:
+    config.init = 'runs/some'
+  config, _ = defaults.fill(defaults.from_weights(config, weights), 300)
   if config.model.variant is None:
     pytest.skip('the model is that of weights, see test_job.py')
   config_lib.check(config)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import digits
+from configs import finetune
 from configs import folder
 from vit_jax import job as job_lib
 from vit_jax import run
@@ -157,15 +158,81 @@ def test_both_views_are_judged_where_training_pictures_are_mirrored(tmp_path):
   assert 'accuracy_flip' in job.evaluate(job.initial_state().ema, job.data.validation)
 
 
-def test_a_teacher_answers_as_its_weights_do(tmp_path):
+@pytest.fixture
+def teacher(tmp_path):
+  """Weights that know digits, with positions in a table, and what they are of: (file, model, params)."""
   model = variants.build('small-digits', num_classes=10, image_size=8, hidden_size=16, mlp_dim=32, num_layers=1,
-                         patch_dropout=.5)
-  images = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
-  params = model.init(jax.random.key(0), images, train=False)['params']
+                         patch_dropout=.5, posemb='learned')
+  params = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)['params']
   params['head']['kernel'] = jax.random.normal(jax.random.key(1), (16, 10))
-  config = digits.get_config()
-  names = job_lib.prepare(config, tmp_path).data.class_names
+  names = job_lib.prepare(digits.get_config(), tmp_path).data.class_names
   files.save(tmp_path / 'w.safetensors', params, run.describe_model(model, names, 8), '')
-  config.teacher, config.dtype = str(tmp_path / 'w.safetensors'), 'float32'
-  found = job_lib.prepare(config, tmp_path).teacher(images)
+  return tmp_path / 'w.safetensors', model, params
+
+
+def taught(file, **changes):
+  """The digits recipe with a teacher."""
+  config = digits.get_config()
+  config.update_from_flattened_dict({'teacher': str(file), 'dtype': 'float32', 'model.posemb': 'sincos2d', **changes})
+  return config
+
+
+def test_a_teacher_answers_as_its_weights_do(teacher, tmp_path):
+  file, model, params = teacher
+  images = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
+  found = job_lib.prepare(taught(file), tmp_path).teacher(images)
   np.testing.assert_allclose(found, model.apply({'params': params}, images, train=False), rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_has_to_know_pictures_of_all_sizes(teacher, tmp_path):
+  job = job_lib.prepare(taught(teacher[0], **{'augment.sizes': (4, 8)}), tmp_path)
+  with pytest.raises(BadInput, match=r'has positions for pictures of 8×8 alone, and augment\.sizes=\(4, 8\)'):
+    job.read_other_weights()
+
+
+def test_a_teacher_that_became_another_one_is_refused(teacher, tmp_path):
+  file, model, params = teacher
+  config, folder = taught(file), run.RunFolder(tmp_path / 'run')
+  job = job_lib.prepare(config, tmp_path)
+  described = lambda: job.describe_data() | job.describe_teacher()
+  folder.create(config, run.describe_model(job.model, job.data.class_names, 8), described())
+  folder.check_data(described())
+  params['head']['bias'] = params['head']['bias'] + 1
+  files.save(file, params, run.describe_model(model, job.data.class_names, 8), '')
+  with pytest.raises(BadInput, match="the teacher's weights have changed since"):
+    folder.check_data(described())
+  file.unlink()
+  assert job_lib.of_run(folder, tmp_path).total_steps == job.total_steps  # To evaluate it needs no teacher.
+
+
+def test_weights_that_do_not_say_what_they_are_of_are_refused(teacher, tmp_path):
+  _, _, params = teacher
+  files.save(tmp_path / 'bare.safetensors', params, None, '')
+  bare = tmp_path / 'bare.safetensors'
+  with pytest.raises(BadInput, match=r'bare\.safetensors does not say what model it is of'):
+    job_lib.prepare(taught(bare), tmp_path).read_other_weights()
+  config = open_ended(bare)
+  with pytest.raises(BadInput, match=r'does not say for which pictures it is; give --config\.data\.image_size'):
+    job_lib.prepare(config, tmp_path)
+  config.data.image_size = 8
+  with pytest.raises(BadInput, match=r'does not say what model it is of; name that with --config\.model\.variant'):
+    job_lib.prepare(config, tmp_path)
+
+
+def test_what_a_run_chose_stays_whatever_would_be_chosen_today(tmp_path, monkeypatch):
+  config = digits.get_config()
+  with config.unlocked():
+    config.epochs = config_dict.placeholder(float)
+  job, folder = job_lib.prepare(config, tmp_path), run.RunFolder(tmp_path / 'run')
+  folder.create(config, run.describe_model(job.model, job.data.class_names, 8), job.describe_data())
+  monkeypatch.setattr(job_lib.defaults, '_BY_COUNT', [(0, {'steps': 77})])
+  assert job_lib.prepare(config, tmp_path).total_steps == 77
+  again = job_lib.of_run(folder, tmp_path)
+  assert again.total_steps == job.total_steps > 77 and again.describe_data() == job.describe_data()
+
+
+def test_a_recipe_that_starts_from_weights_is_not_trained_without(tmp_path):
+  config = finetune.get_config()
+  config.data.image_size = 64
+  with pytest.raises(BadInput, match=r'init has no value; give it one with --config\.init='):
+    job_lib.prepare(config, tmp_path)

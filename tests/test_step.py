@@ -106,6 +106,7 @@ def test_the_head_alone_learns_what_it_learns_in_company(model, batches):
   assert metrics[0]['loss'] == in_company[0]['loss']
   body = lambda params: {name: leaf for name, leaf in params.items() if name != 'head'}
   assert_close(body(states[2].params), body(states[0].params), rtol=0, atol=0)
+  assert_close(body(states[2].ema), body(states[0].ema), rtol=0, atol=0)
   grads = jax.grad(lambda params: plain_loss(model, params, batches[1]))(states[1].params)
   assert_close(states[2].params['head'], jax.tree.map(lambda p, g: p - 0.5 * g, states[1].params, grads)['head'])
 
@@ -210,6 +211,7 @@ def test_a_bad_step_that_is_skipped_changes_no_weights(model, batches):
   assert usual[1] == usual[0] and usual[0] == pytest.approx(float(metrics[0]['loss']))
   _, stopping = run_steps(model, optax.adamw(0.01), dark, **options)
   assert [int(line['bad_step']) for line in stopping] == [0, 2, 2, 2]
+  assert len({float(line['usual_loss']) for line in stopping}) == 1  # What was usual before the bad step.
 
 
 def test_of_skipped_steps_the_newest_is_named_and_otherwise_the_first(model, batches):

@@ -32,7 +32,7 @@ def random_crop(key, images, padding):
 
 
 def mix_boxes(key, images, targets, probability):
-  """CutMix: pastes a box of the next picture into each, and its share into the targets (Yun et al. 2019).
+  """CutMix: pastes a box of the picture before into each, and its share into the targets (Yun et al. 2019).
 
   [B,H,W,C], f32[B,K] -> the same. One box for the whole batch, with this probability: its area is uniform in [0,1] and
   its middle anywhere, so that it may hang over the border. Targets are mixed by the area that was really pasted.
@@ -49,7 +49,7 @@ def mix_boxes(key, images, targets, probability):
 
 
 def mix_pictures(key, images, targets, probability):
-  """Mixup: blends each picture and its targets with the next one's (Zhang et al. 2018).
+  """Mixup: blends each picture and its targets with those of the one before (Zhang et al. 2018).
 
   [B,H,W,C], f32[B,K] -> f32, the same. One share for the whole batch, uniform in [0,1], with this probability.
   """

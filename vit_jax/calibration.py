@@ -93,7 +93,8 @@ def fit(train, labels, positions, head, held_out, logits, held_out_labels):
   if len(held_out) < ENOUGH:
     return found
   return dataclasses.replace(found, temperature=metrics.fit_temperature(logits, held_out_labels),
-                             threshold=float(np.quantile(found.distances(held_out), 1 - UNKNOWN)))
+                             # Where all features are the same, so are all distances, and nothing is unlike.
+                             threshold=float(np.quantile(found.distances(held_out), 1 - UNKNOWN)) or None)
 
 
 def gaussian(features, labels):

@@ -22,16 +22,19 @@ def from_weights(config, description):
   Raises BadInput where it is needed and not there.
   """
   if not description and config.data.image_size is None:
-    raise BadInput('this recipe starts from weights; name a file or a run folder with --config.init=…')
+    raise BadInput(f'init={config.init!r} does not say for which pictures it is; give --config.data.image_size'
+                   if config.init else
+                   'this recipe starts from weights; name a file or a run folder with --config.init=…')
   filled = config.copy_and_resolve_references()
   if description and config.data.image_size is None:
     filled.data.image_size = description['preprocessing']['image_size']
   return filled.lock()
 
 
-def fill(config, count):
+def fill(config, count, before=None):
   """Gives the keys that are None a value for `count` training pictures: -> (locked config, {key: chosen value}).
 
+  `before`, {key: value}, is what was chosen when the run began; it stays, whatever would be chosen today.
   The model of a recipe that starts from weights is theirs: its variant stays None. Raises BadInput for another key that
   is None and has no default here.
   """
@@ -42,7 +45,7 @@ def fill(config, count):
   round_off = lambda number: float(f'{number:.2g}')
   epochs = given['epochs'] or round_off(row.pop('steps') * batch_size / count)
   row |= {'epochs': epochs, 'optim.warmup_epochs': round_off(epochs * _WARMUP),
-          'eval_epochs': round_off(epochs * _EVAL)}
+          'eval_epochs': round_off(epochs * _EVAL)} | (before or {})
   # A cell of the table of variants that is None is as the table has it.
   missing = [key for key, value in given.items() if value is None and not key.startswith('model.')]
   missing += ['model.variant'] if given['model.variant'] is None and not config.init else []

@@ -109,11 +109,14 @@ def main(arguments):
   from vit_jax.weights import outward
 
   flat, description, about, calibrated = load.read_calibrated(arguments[0])
+  if not description:
+    raise BadInput(f'{arguments[0]} does not say what model it is of, so that nobody could read what is written')
   model = run.model_from(description | {'dtype': 'float32'})
   names, size = description['class_names'], description['preprocessing']['image_size']
   if kind == 'vit_jax':
     files.save(out, flat, description, _ABOUT.value or about, _DTYPE.value, calibrated)
   elif kind == 'npz':
+    outward.check_npz(flat, model, size)
     with atomic.replacing(out) as partial, partial.open('wb') as file:
       np.savez(file, **flat)
   elif kind in RUN:

@@ -12,6 +12,7 @@ from vit_jax import augment
 from vit_jax import config as config_lib
 from vit_jax import cpu
 from vit_jax import defaults
+from vit_jax import digests
 from vit_jax import evaluate
 from vit_jax import optim
 from vit_jax import processes
@@ -88,7 +89,7 @@ class Job:
     path = self.config.teacher
     if not path:
       return None
-    flat, description, _ = load_weights.read(path)
+    flat, description = load_weights.read_described(path)
     size, names = description['preprocessing']['image_size'], tuple(description['class_names'])
     if names != self.data.class_names or size != self.config.data.image_size:
       here = self.config.data.image_size
@@ -96,8 +97,20 @@ class Job:
                      f'are {here}×{here} of {", ".join(self.data.class_names[:10])}: a teacher needs the same classes, '
                      'order and size')
     model = run.model_from(description | {'dtype': jnp.dtype(self.model.dtype).name})
+    if (sizes := self.config.augment.sizes) and getattr(model, 'posemb', None) == 'learned' and set(sizes) != {size}:
+      raise BadInput(f'teacher={path!r} has positions for pictures of {size}×{size} alone, and augment.sizes={sizes}; '
+                     'leave that out, or take a teacher whose model.posemb is sincos2d')
+    for other in sizes:
+      variants.check_image_size(model, other)
     params = load_weights.fit(flat, variants.abstract_params(model, size), path)
     return lambda images: model.apply({'params': params}, images, train=False)
+
+  def describe_teacher(self):
+    """The digest of the teacher's weights, {'teacher_sha256': …}, {} without one; the run folder knows it by that."""
+    if not self.config.teacher:
+      return {}
+    flat, _ = load_weights.read_described(self.config.teacher)
+    return {'teacher_sha256': digests.of_tree(flat)}
 
   @functools.cached_property
   def abstract_state(self):
@@ -170,6 +183,8 @@ def build_model(config, description, num_classes, image_size):
   """
   sizes = config.model.to_dict()
   variant = sizes.pop('variant')
+  if not variant and not description:
+    raise BadInput(f'init={config.init!r} does not say what model it is of; name that with --config.model.variant=…')
   row = None if variant else {key: value for key, value in run.sizes(description).items() if key != 'num_classes'}
   return variants.build(variant, row=row, num_classes=num_classes, image_size=image_size,
                         dtype=cpu.activation_dtype(config.dtype), **sizes)
@@ -180,16 +195,17 @@ def of_run(folder, cache_dir, *, training=False):
 
   Only for `training` the batches have to suit the devices of this machine.
   """
-  job = prepare(folder.config(), cache_dir, folder.read_json('model.json'), training=training)
+  job = prepare(folder.config(), cache_dir, folder.read_json('model.json'), folder.chosen(), training=training)
   folder.check_data(job.describe_data())
   return job
 
 
-def prepare(config, cache_dir, description=None, *, training=True):
+def prepare(config, cache_dir, description=None, chosen=None, *, training=True):
   """Checks a config and makes a Job of it; raises BadInput for whatever cannot work.
 
-  `description` is the model.json of the config's run folder, if there is one already: the weights that it started from
-  need not be there any more. Without `training` the batches need not suit the devices of this machine.
+  `description` is the model.json of the config's run folder, if there is one already, and `chosen` what the run chose
+  of what the config leaves open: the weights that it started from need not be there any more. Without `training` the
+  batches need not suit the devices of this machine.
   """
   weights = None
   if config.init and not description:
@@ -207,7 +223,7 @@ def prepare(config, cache_dir, description=None, *, training=True):
   data = load.load(config.data.name, path=config.data.path, data_dir=config.data.dir, cache_dir=cache_dir,
                    classes=config.data.classes, image_size=config.data.image_size,
                    val_fraction=config.data.val_fraction, clear_of=config.data.clear_of)
-  config, chosen = defaults.fill(config, len(data.train))
+  config, chosen = defaults.fill(config, len(data.train), chosen)
   if chosen:
     check(config)
   model = build_model(config, description, len(data.class_names), config.data.image_size)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-  """Softmax cross-entropy, -Σ_k t_k log p_k: f32[B,K], f32[B,K] -> f32[B] in nats."""
+  """Softmax cross-entropy, -Σ_k t_k log p_k: f32[…,B,K], f32[B,K] -> f32[…,B] in nats."""
   return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 

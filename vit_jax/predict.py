@@ -89,8 +89,10 @@ def read(name, image_size):
   from vit_jax.data import picture
 
   try:
-    data = sys.stdin.buffer.read() if name == '-' else pathlib.Path(name).read_bytes()
-    return picture.read(data, image_size)[0], None
+    if name == '-':
+      return picture.read(sys.stdin.buffer.read(), image_size)[0], None
+    with open(name, 'rb') as file:
+      return picture.read(file, image_size)[0], None
   except OSError as error:
     return None, picture.reason(error)
   except picture.Unreadable as error:

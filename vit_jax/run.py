@@ -142,7 +142,7 @@ class RunFolder:
       raise BadInput(f'{self.path}/config.json is damaged ({one_line(error)})') from None
 
   def check_data(self, description):
-    """Raises BadInput where the run has another data set than this one, by its fingerprint and sizes."""
+    """Raises BadInput where the run has another data set than this one, by its fingerprint and sizes, or teacher."""
     if not (self.path / 'data.json').exists():
       return
     there = self.read_json('data.json')
@@ -151,6 +151,14 @@ class RunFolder:
                for data in (there, description)]
       raise BadInput(f'the pictures have changed since {self.path} began ({sizes[0]} then, {sizes[1]} now); put them '
                      'back, or start anew with another --workdir')
+    # An evaluation does without the teacher, and runs of before did not know its digest.
+    if len({of['teacher_sha256'] for of in (there, description) if 'teacher_sha256' in of}) > 1:
+      raise BadInput(f"the teacher's weights have changed since {self.path} began; put them back, or start anew with "
+                     'another --workdir')
+
+  def chosen(self):
+    """What the run chose of what its config leaves open, {key: value}; {} where it has none yet."""
+    return self.read_json('data.json').get('chosen', {}) if (self.path / 'data.json').exists() else {}
 
   def note_environment(self):
     """Adds an entry for this start to environment.json."""

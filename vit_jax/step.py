@@ -17,7 +17,7 @@ class TrainState(struct.PyTreeNode):
   params: Any
   ema: Any  # running mean of params, like params
   opt_state: Any
-  sums: Any  # {'loss', 'accuracy', 'grad_norm'}: f32[], over the steps since the last line of metrics
+  sums: Any  # {'loss', 'accuracy', 'grad_norm'}: f32[], over the steps since the last multiple of `log_every`
   bad_step: Any  # i32[], the first bad step, or the newest one where they are skipped; 0 while there is none
   bad_loss: Any  # f32[], its loss
   usual_loss: Any  # f32[], running mean of the loss, over good steps; 0 before the first
@@ -110,13 +110,16 @@ class Step:
       updates, opt_state = self.tx.update(out['grads'], state.opt_state, state.params)
       params = optax.apply_updates(state.params, updates)
       ema = young_mean(state.ema, params, self.ema_decay, state.step)
+    if self.head_only:  # Even the mean of equal numbers is rounded.
+      ema = state.ema | {name: ema[name] for name in vit.HEADS if name in ema}
     new = {'loss': out['loss'], 'accuracy': out['accuracy'], 'grad_norm': optax.tree.norm(out['grads'])}
 
     bad = ~(jnp.isfinite(new['loss']) & jnp.isfinite(new['grad_norm']))
     if self.max_loss_ratio:
       bad |= (state.usual_loss > 0) & (new['loss'] > self.max_loss_ratio * state.usual_loss)
     mean = jnp.where(state.usual_loss > 0, young_mean(state.usual_loss, new['loss'], .99, state.step), new['loss'])
-    usual_loss = jnp.where(bad, state.usual_loss, mean)
+    # Where training stops at a bad step, what was usual before it is kept, to be told.
+    usual_loss = jnp.where(bad | (not self.skip_bad and state.bad_step > 0), state.usual_loss, mean)
     steps_before = state.step % self.log_every
     if self.skip_bad:
       keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(bad, a, b), old, new)

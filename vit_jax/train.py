@@ -64,14 +64,14 @@ def train(config, workdir, *, recipe, cache_dir, country='', max_minutes=None):
     print(f'this run is finished already: {folder.path}')
     return folder.read_json('result.json')
   exists = processes.of_the_first((folder.path / 'model.json').exists())
-  job = job_lib.prepare(config, cache_dir, folder.read_json('model.json') if exists else None)
+  job = job_lib.prepare(config, cache_dir, *((folder.read_json('model.json'), folder.chosen()) if exists else ()))
   if not exists:  # Before the folder is made, that there be none where other weights do not fit.
     job.read_other_weights()
   deadline = started + 60 * max_minutes if max_minutes is not None else None
   processes.meet('before the folder is made')
   with folder.locked():
     folder.create(config, run.describe_model(job.model, job.data.class_names, job.config.data.image_size),
-                  job.describe_data())
+                  job.describe_data() | job.describe_teacher())
     result = train_in(folder, job, started, recipe=recipe, country=country, deadline=deadline)
     folder.write_json('result.json', result)
   return result

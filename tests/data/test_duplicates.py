@@ -1,5 +1,6 @@
 """Duplicates: pictures planted by other programs' hands are found, strangers are not; brute force is the oracle."""
 import io
+import tracemalloc
 
 import imagehash
 import numpy as np
@@ -151,3 +152,14 @@ def test_area_weights_are_the_mean_over_boxes():
   boxes = image.reshape(32, 2, 32, 2).mean(axis=(1, 3))
   np.testing.assert_allclose(weights @ image @ weights.T, boxes, rtol=1e-5)
   np.testing.assert_allclose(duplicates.area_weights(50).sum(axis=1), 1, rtol=1e-5)  # Parts of pixels.
+
+
+def test_many_pictures_with_one_hash_take_little_memory():
+  images = np.random.default_rng(0).integers(0, 256, (300, 64, 64, 3), np.uint8)
+  images[200:] = images[:100]
+  tracemalloc.start()
+  pairs = duplicates.equal_pairs(images, np.zeros(300, np.uint64))
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  np.testing.assert_array_equal(pairs, np.stack([np.arange(100), np.arange(200, 300)], axis=1))
+  assert peak < 300 * 64 * 64 * 3 / 10

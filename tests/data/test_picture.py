@@ -166,3 +166,19 @@ def test_the_size_is_that_of_the_upright_picture_in_every_format(kind, orientati
   exif[0x0112] = orientation
   got, size = picture.read(encode(Image.fromarray(painted(300, 480)), kind, exif=exif), 10)
   assert size == ((480, 300) if orientation == 1 else (300, 480)) and got.shape == (10, 10, 3)
+
+
+class Bounded(io.FileIO):
+  """A file that is not to be read whole."""
+
+  def read(self, size=-1):
+    """At most a MiB."""
+    assert 0 <= size < 2**20
+    return super().read(size)
+
+
+def test_a_film_is_not_read_whole_to_see_that_it_is_no_picture(tmp_path):
+  with open(tmp_path / 'film.mov', 'wb') as file:
+    file.truncate(2**33)
+  with Bounded(tmp_path / 'film.mov') as file, pytest.raises(picture.Unreadable, match='not a picture'):
+    picture.read(file, 8)

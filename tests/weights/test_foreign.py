@@ -140,6 +140,30 @@ def test_each_librarys_gelu_and_epsilon_are_the_models(tmp_path, case, config, g
   assert (found['gelu'], found['norm_eps']) == (gelu, eps)
 
 
+@pytest.mark.parametrize(('name', 'heads', 'gelu'), [
+    ('test_vit', 2, 'erf'), ('vit_base_patch16_gap_224', 16, 'erf'), ('vit_base_patch16_224', 1, 'erf'),
+    ('vit_giantopt_patch16_siglip_gap_256', 16, 'tanh'), ('vit_so400m_patch16_siglip_gap_384', 1, 'tanh')])
+def test_what_timms_functions_say_and_its_config_need_not(name, heads, gelu):
+  flat = {key: np.zeros(leaf, np.float32) for key, leaf in {
+      'patch_embed.proj.weight': (64, 3, 4, 4), 'blocks.0.mlp.fc1.weight': (128, 64),
+      'blocks.0.attn.qkv.weight': (192, 64), 'cls_token': (1, 1, 64)}.items()}
+  found = timm.read(flat, {'architecture': name})
+  query = found.flat['Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel']
+  assert query.shape == (64, heads, 64 // heads) and found.sizes['gelu'] == gelu
+
+
+def test_those_are_all_that_timm_has():
+  """A newer timm may have more."""
+  torch = pytest.importorskip('torch', reason='torch, timm and transformers are not installed')
+  library = pytest.importorskip('timm')
+  for name, heads in timm.HEADS.items():
+    with torch.device('meta'):
+      assert library.create_model(name).blocks[0].attn.num_heads == heads
+  for name in timm.TANH:
+    with torch.device('meta'):
+      assert 'Tanh' in type(library.create_model(name).blocks[0].mlp.act).__name__
+
+
 def test_two_last_norms_are_one_too_many(tmp_path):
   add = lambda flat: flat | {'norm.weight': flat['fc_norm.weight']}
   with pytest.raises(BadInput, match=r'norm\.weight is not part of the model'):

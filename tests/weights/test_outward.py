@@ -119,6 +119,26 @@ def test_what_came_from_the_other_program_goes_back_as_it_was(case):
       assert json.loads(json.dumps(config[key])) == kept[key], key
 
 
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'gelu': 'erf'}, "gelu='erf'"), ({'classifier': 'gap+token'}, "classifier='gap\\+token'"),
+    ({'classifier': 'gap', 'pool_first': True}, 'pool_first=True'), ({'norm_eps': 1e-12}, 'norm_eps=1e-12'),
+    ({'classifier': 'gap', 'posemb': 'sincos2d'}, 'data.image_size=16')])
+def test_a_npz_that_would_be_read_as_another_model_is_not_written(changes, message):
+  model, _, flat = make(**changes)
+  with pytest.raises(BadInput, match=f'cannot say that the model has {message}, and would be read as another'):
+    outward.check_npz(flat, model, SIZE)
+
+
+@pytest.mark.parametrize('changes', [{}, {'classifier': 'gap'}, {'classifier': 'distilled'}, {
+    'representation_size': 8}])
+def test_a_npz_is_read_as_the_model_that_it_was(changes, tmp_path):
+  model, _, flat = make(**changes)
+  outward.check_npz(flat, model, SIZE)
+  np.savez(tmp_path / 'w.npz', **flat)
+  _, description, _ = load.read(tmp_path / 'w.npz')
+  assert run.model_from(description) == model and description['preprocessing']['image_size'] == SIZE
+
+
 @pytest.mark.parametrize(('form', 'model', 'message'), [
     ('timm', variants.build('small-conv', num_classes=3), 'no model with convolutions like this one; --format=vit_jax'),
     ('huggingface', variants.build('resnet-small', num_classes=3), 'no model with convolutions'),

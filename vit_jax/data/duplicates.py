@@ -5,6 +5,7 @@ all skies are blue above and white below, and have nearly the same one. So each 
 one over the other, without its lowest frequencies, and counts only where the rest, the texture, agrees.
 """
 import concurrent.futures
+import hashlib
 import itertools
 
 import numpy as np
@@ -68,7 +69,7 @@ def near_duplicates(images, hashes):
   firsts = np.setdiff1d(np.arange(len(hashes)), twins[:, 1])
   candidates = firsts[close_pairs(hashes[firsts], MAX_DISTANCE)]
   near = candidates[same_picture(images, candidates)]
-  return np.array(sorted(map(tuple, np.concatenate([twins, near]))), np.int64).reshape(-1, 2)
+  return np.unique(np.concatenate([twins, near]), axis=0)
 
 
 def groups(count, pairs):
@@ -88,7 +89,8 @@ def equal_pairs(images, hashes):
   _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
   seen, pairs = {}, []
   for i in np.flatnonzero(counts[inverse] > 1).tolist():
-    first = seen.setdefault(images[i].tobytes(), i)
+    # A digest, as the pixels of all pictures of video frames, say, would not fit into memory.
+    first = seen.setdefault(hashlib.blake2b(np.ascontiguousarray(images[i]), digest_size=16).digest(), i)
     if first != i:
       pairs.append((first, i))
   return np.array(pairs, np.int64).reshape(-1, 2)

@@ -3,9 +3,9 @@
     pictures/cats/…  pictures/dogs/…             parts are made here: a fixed share for test and validation
     pictures/train/cats/…  pictures/test/cats/…  or given by you: train/, and val/ and test/ where there are any
 
-Every file is tried; what is no picture is left out and named. Pictures are known by their content: they are
-decoded once into the cache folder (S·S·3 bytes each), in the order of their digests, and neither new names nor
-new dates make them be decoded again. The parts follow the content too, and near-duplicates stay together.
+Every file is tried; what is no picture is left out and named. Pictures are known by their content: a folder is
+decoded once into the cache (S·S·3 bytes a picture), in the order of their digests, and neither new names nor new dates
+make it be decoded again; another picture does. The parts follow the content too, and near-duplicates stay together.
 """
 import concurrent.futures
 import contextlib
@@ -49,7 +49,7 @@ class Folder:
 
 
 def read(path, *, cache_dir, image_size):
-  """Reads a folder of pictures, decoding what is new: -> Folder. Raises BadInput where there is nothing to read."""
+  """Reads a folder of pictures, decoding it where it is new: -> Folder. Raises BadInput where there is nothing to read."""
   root, files, skipped = scan.scan(path)
   digests = file_digests(root, [file.name for file in files], cache_dir)
   order = sorted(range(len(files)), key=lambda i: (digests[i], files[i].name))
@@ -108,7 +108,8 @@ def decode(paths, image_size, folder):
   """Writes images.npy u8[N,S,S,3] and groups.npy i64[N] of the readable files, and about.json on all, to `folder`."""
   def read_one(path):
     try:
-      return picture.read(path.read_bytes(), image_size)
+      with path.open('rb') as file:
+        return picture.read(file, image_size)
     except OSError as error:
       return picture.reason(error)
     except picture.Unreadable as error:

@@ -34,13 +34,17 @@ def endings():
 
 
 def read(data, image_size):
-  """The bytes of a file -> (pixels u8[S,S,3], (width, height) of the whole picture, turned upright).
+  """A file's bytes, or a binary file -> (pixels u8[S,S,3], (width, height) of the whole picture, turned upright).
 
+  Of a file no more is read than it takes to see that it is no picture.
   The middle square, resized with an antialiased bicubic filter. Of an animation the first frame, transparency
   on white, 16 bits scaled to 8. Raises Unreadable with the reason where that cannot be had.
   """
+  file = io.BytesIO(data) if isinstance(data, bytes) else data
   try:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    head = file.read(12)
+    file.seek(0)
+    with Image.open(file, formats=FORMATS) as image:
       width, height = image.size
       if width * height > MAX_PIXELS:
         raise Unreadable(f'{width}×{height} are more than {MAX_PIXELS:,} pixels')
@@ -52,7 +56,7 @@ def read(data, image_size):
   except Unreadable:
     raise
   except Image.UnidentifiedImageError as error:
-    if data[4:8] == b'ftyp' and data[8:12] in HEIC_BRANDS and 'HEIF' not in Image.OPEN:
+    if head[4:8] == b'ftyp' and head[8:12] in HEIC_BRANDS and 'HEIF' not in Image.OPEN:
       raise Unreadable("HEIC, which needs another package: pip install 'vit_jax[heic]'") from None
     raise Unreadable(reason(error)) from None
   except Exception as error:  # Each of Pillow's forty decoders fails in its own ways.
@@ -73,7 +77,7 @@ def reason(error):
 def to_rgb(image):
   """A Pillow image of any mode -> one of mode RGB: transparency on white, deep greys scaled to 8 bits."""
   if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
-    grey = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
+    grey = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
     # 16 bits say how white white is; for 32-bit numbers it is the nearest usual bound.
     bounds = {'I': (255, 65535), 'F': (1, 255, 65535)}.get(image.mode, (65535,))
     white = next((bound for bound in bounds if grey.max() <= bound), grey.max())

@@ -16,7 +16,8 @@ GROUP_SIZE = 16  # channels that a GroupNorm takes together
 class Conv3x3(nn.Module):
   """`nn.Conv` of 3×3, stride 1, SAME, no bias, as nine matrix products: [B,H,W,C] -> [B,H,W,F].
 
-  The kernel, f32[3,3,C,F], and the numbers are `nn.Conv`'s; on a CPU the products are faster than the convolution.
+  The kernel, f32[3,3,C,F], is `nn.Conv`'s, and so are the numbers in float32; in bfloat16 each of the nine is rounded.
+  On a CPU the products are faster than the convolution.
   """
   features: int
   dtype: Any = jnp.float32

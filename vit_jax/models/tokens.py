@@ -43,8 +43,8 @@ def sincos2d_positions(height: int, width: int, features: int, temperature: floa
 class ConvPositions(nn.Module):
   """Adds a 3×3 depthwise convolution of the grid to the tokens: [B,T,D] -> [B,T,D] (Chu et al. 2021, CPVT).
 
-  What stands beside a token tells it where it is. `grid` is (h, w) with T = h·w, or h·w + 1: a class token in
-  front is left as it is.
+  What stands beside a token tells it where it is. `grid` is (h, w) with T = h·w, or more: tokens in front, as
+  the class token, are left as they are.
   """
   grid: tuple[int, int]
   dtype: Any = jnp.float32

@@ -183,7 +183,7 @@ class VisionTransformer(nn.Module):
   representation_size: int = 0
   dropout_rate: float = 0.0
   attention_dropout_rate: float = 0.0
-  drop_path_rate: float = 0.0  # of the last block; it falls to 0 in the first
+  drop_path_rate: float = 0.0  # of the last block; it falls to 0 in the first, which a single one is
   dtype: Any = jnp.float32
   # The published models' unless said otherwise; weights of timm and Hugging Face bring their own.
   gelu: str = 'tanh'  # see MlpBlock

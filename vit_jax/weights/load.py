@@ -101,6 +101,14 @@ def read(path: Path) -> tuple[Flat, Description | None, str]:
   return read_calibrated(path)[:3]
 
 
+def read_described(path: Path) -> tuple[Flat, Description]:
+  """Reads weights that say what model they are of: -> ({name: f32 array}, model description); raises BadInput."""
+  flat, description, _ = read(path)
+  if not description:
+    raise BadInput(f'{path} does not say what model it is of; export it anew with vit_jax.export, from its run folder')
+  return flat, description
+
+
 def read_calibrated(path: Path) -> Read:
   """Reads weights as they are: -> ({name: f32 array}, model description, line about them, Calibration or None).
 

@@ -50,6 +50,21 @@ def check(model):
                    'it')
 
 
+def check_npz(flat, model, image_size):
+  """Raises BadInput where a .npz, which holds arrays alone, would be read as another function than the model's."""
+  if not isinstance(model, vit.VisionTransformer) or model.stem == 'conv' or model.conv_positions:
+    return  # Whoever reads these arrays is told that they are no published model's.
+  fields = vit.VisionTransformer.__dataclass_fields__
+  found = {name: fields[name].default for name in ('gelu', 'norm_eps', 'pool_first')} | sizes_lib.infer(flat, {})
+  of_model = {name: getattr(model, name) for name in ('gelu', 'norm_eps', 'pool_first', 'classifier')}
+  other = {name: value for name, value in of_model.items() if value != found[name]}
+  if model.posemb == 'sincos2d' and sizes_lib.image_size(flat, model) != image_size:
+    other['data.image_size'] = image_size
+  if other:
+    said = ', '.join(f'{name}={value!r}' for name, value in other.items())
+    raise BadInput(f'a .npz cannot say that the model has {said}, and would be read as another one; take .safetensors')
+
+
 def with_table(flat, model, image_size):
   """The weights with positions in a table."""
   if model.posemb == 'learned':

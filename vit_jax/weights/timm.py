@@ -33,6 +33,13 @@ TABLE = {
 }
 # What timm calls the two kinds of GELU.
 GELUS = {'gelu': 'erf', 'gelu_tanh': 'tanh'}
+# What timm's own functions say of a model and its config.json need not: heads that are not 64 features wide, and GELU
+# by tanh. These are all ViTs of timm 1.0.31 that are read here and differ so.
+HEADS = {'test_vit': 2, 'vit_base_patch16_gap_224': 16, 'vit_giantopt_patch16_siglip_gap_256': 16,
+         'vit_giantopt_patch16_siglip_gap_384': 16}
+TANH = ('vit_base_patch32_siglip_gap_256', 'vit_large_patch16_siglip_gap_512', 'vit_so400m_patch16_siglip_gap_256',
+        'vit_so400m_patch16_siglip_gap_384', 'vit_so400m_patch16_siglip_gap_512', 'vit_giantopt_patch16_siglip_gap_256',
+        'vit_giantopt_patch16_siglip_gap_384')
 # LayerScale multiplies what these layers put out; folded into them, the function is the same.
 SCALED = {'ls1.gamma': 'attn.proj', 'ls2.gamma': 'mlp.fc2'}
 
@@ -48,8 +55,9 @@ def read(flat, config):
   Raises BadInput for what the models here cannot compute.
   """
   args, details = beside.section(config, 'model_args'), beside.section(config, 'pretrained_cfg') or config
-  quick = 'quickgelu' in str(config.get('architecture'))
-  activation = 'quickgelu' if quick else beside.word(args, 'act_layer') or 'gelu'
+  name = str(config.get('architecture'))
+  said = beside.word(args, 'act_layer') or ('gelu_tanh' if name in TANH else 'gelu')
+  activation = 'quickgelu' if 'quickgelu' in name else said
   if activation not in GELUS:
     raise BadInput(f'its activation is {activation!r}; the models here have GELU')
   known = {'gelu': GELUS[activation]}
@@ -63,7 +71,7 @@ def read(flat, config):
   note = '' if 'mean' in details else 'no config.json says which mean and std its pixels had'
   # Where the mean is taken first, the last norm has another name.
   table = TABLE | ({'Transformer/encoder_norm': 'fc_norm'} if known.get('pool_first') else {})
-  return beside.Found('timm', torch_names.to_ours(unfold(flat), table, num_heads(flat, args)), known,
+  return beside.Found('timm', torch_names.to_ours(unfold(flat), table, num_heads(flat, args, name)), known,
                       class_names(config), beside.mean_and_std(details, 'mean', 'std', usual), note)
 
 
@@ -76,11 +84,12 @@ def classifier(pooling, has_token):
   return name
 
 
-def num_heads(flat, args):
-  """Heads of each block, see sizes.num_heads."""
-  layers = len({name.split('.')[1] for name in flat if name.startswith('blocks.')})
-  return sizes.num_heads(beside.positive(args, 'num_heads', None), sizes.shape(flat, 'patch_embed.proj.weight', 4)[0],
-                         layers, sizes.shape(flat, 'blocks.0.mlp.fc1.weight', 2)[0])
+def num_heads(flat, args, name):
+  """Heads of each block of the architecture `name`, see sizes.num_heads."""
+  given = beside.positive(args, 'num_heads', HEADS.get(name))
+  layers = len({key.split('.')[1] for key in flat if key.startswith('blocks.')})
+  return sizes.num_heads(given, sizes.shape(flat, 'patch_embed.proj.weight', 4)[0], layers,
+                         sizes.shape(flat, 'blocks.0.mlp.fc1.weight', 2)[0])
 
 
 def unfold(flat):

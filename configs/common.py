@@ -27,7 +27,8 @@ def get_config():
   # Pixels a side. Pictures of another size are cut to their middle square and resized when first read. None takes the
   # size that the weights in `init` were trained on.
   data.image_size = 8
-  # Share of the training pictures that is held out for validation, by a fixed rule; 0 holds out none.
+  # Share of the training pictures that is held out for validation, by a fixed rule, where the set has no validation
+  # part of its own; 0 holds out none.
   data.val_fraction = 0.1
   # Leave out of train what is nearly the same as a test picture of these sets, the set itself or others, by name.
   data.clear_of = ()
@@ -145,7 +146,7 @@ def get_config():
   config.log_every = 50
   # Epochs between two validations; each also saves a checkpoint.
   config.eval_epochs = 5.0
-  # How many of the newest checkpoints are kept; the best on validation is kept besides.
+  # How many of the newest checkpoints are kept, two at least; the best on validation is kept besides.
   config.keep = 2
 
   return config.lock()

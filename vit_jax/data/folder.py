@@ -49,7 +49,7 @@ class Folder:
 
 
 def read(path, *, cache_dir, image_size):
-  """Reads a folder of pictures, decoding it where it is new: -> Folder. Raises BadInput where there is nothing to read."""
+  """Reads a folder of pictures, decoding it where it is new: -> Folder; raises BadInput where nothing is to be read."""
   root, files, skipped = scan.scan(path)
   digests = file_digests(root, [file.name for file in files], cache_dir)
   order = sorted(range(len(files)), key=lambda i: (digests[i], files[i].name))

@@ -23,7 +23,7 @@ def test_help_is_readable():
   process = main('--help')
   for text in ('python -m vit_jax.main --config=', '--workdir', '--cache_dir', '--[no]evaluate'):
     assert text in process.stdout
-  assert process.stderr == ''
+  assert process.stderr == '' and process.returncode == 0
 
 
 def test_who_stops_reading_is_told_nothing():

@@ -28,6 +28,9 @@ _CACHE_DIR = flags.DEFINE_string('cache_dir', '~/.cache/vit_jax', 'Decoded pictu
 # What the system refuses for reasons of the user's: no room, no permission, a name that is too long.
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
+# What asks for help.
+HELP = {f'{dashes}{name}' for name in ('help', 'helpfull', 'helpshort', 'h', '?') for dashes in ('-', '--')}
+
 RECIPES = pathlib.Path(configs.__file__).parent
 
 
@@ -156,8 +159,10 @@ def run(main, *, interrupted, arguments=False):
   try:
     try:
       app.run(lambda argv: main(argv[1:]) if arguments else main(), flags_parser=parser)
-    except SystemExit:  # Python writes the rest at its very end, where nobody could say any more what was wrong.
+    except SystemExit as end:  # Python writes the rest at its very end, where nobody could say any more what was wrong.
       sys.stdout.flush()
+      if end.code == 1 and not HELP.isdisjoint(sys.argv):  # absl takes it for a failure that somebody asked.
+        sys.exit(0)
       raise
   except BadInput as error:
     print(f'error: {error}', file=sys.stderr)

@@ -163,3 +163,15 @@ def test_many_pictures_with_one_hash_take_little_memory():
   tracemalloc.stop()
   np.testing.assert_array_equal(pairs, np.stack([np.arange(100), np.arange(200, 300)], axis=1))
   assert peak < 300 * 64 * 64 * 3 / 10
+
+
+def test_blank_pages_are_not_compared_each_with_each(monkeypatch):
+  rng = np.random.default_rng(0)
+  pages = rng.integers(250, 253, (200, 64, 64, 3), np.uint8)
+  images = np.concatenate([pages, [photo(1), photo(1) // 2 + 40]])
+  hashes = np.zeros(202, np.uint64)
+  given, close_pairs = [], duplicates.close_pairs
+  monkeypatch.setattr(duplicates, 'close_pairs', lambda hashes, *more: given.append(len(hashes)) or close_pairs(
+      hashes, *more))
+  pairs = duplicates.near_duplicates(images, hashes)
+  assert pairs.tolist() == [[200, 201]] and given == [2]

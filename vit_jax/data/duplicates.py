@@ -30,8 +30,8 @@ MIN_CORRELATION = 0.85
 MIN_CORRELATION_SMALL = 0.97
 # The mean colours may be so many levels apart, in each channel: brighter is the same picture, red for green is not.
 MAX_COLOUR_CHANGE = 50
-# Pictures that are hashed in one piece.
-CHUNK = 500
+# Pictures that are hashed in one piece, and from how many of one hash on the flat ones are left out first.
+CHUNK, CROWD = 500, 100
 
 
 def perceptual_hashes(images):
@@ -67,6 +67,7 @@ def near_duplicates(images, hashes):
   """
   twins = equal_pairs(images, hashes)
   firsts = np.setdiff1d(np.arange(len(hashes)), twins[:, 1])
+  firsts = np.setdiff1d(firsts, flat_crowds(images, hashes, firsts))
   candidates = firsts[close_pairs(hashes[firsts], MAX_DISTANCE)]
   near = candidates[same_picture(images, candidates)]
   return np.unique(np.concatenate([twins, near]), axis=0)
@@ -94,6 +95,22 @@ def equal_pairs(images, hashes):
     if first != i:
       pairs.append((first, i))
   return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def flat_crowds(images, hashes, indices):
+  """Those of the pictures i[M] whose hash more than CROWD of them have and that are too flat to be told apart: -> i[F].
+
+  Thousands of blank pages would be millions of pairs, of which `same_picture` takes none.
+  """
+  _, inverse, counts = np.unique(hashes[indices], return_inverse=True, return_counts=True)
+  crowd = indices[counts[inverse] > CROWD]
+  pieces = np.array_split(crowd, max(len(crowd) // CHUNK, 1))
+  return np.concatenate([piece[~is_textured(look(images[piece])[0])] for piece in pieces])
+
+
+def is_textured(texture):
+  """Whether there is enough in a texture to tell it from another: f[B,T,T] -> bool[B]."""
+  return np.sqrt(np.square(texture, dtype=np.float32).mean(axis=(1, 2))) >= MIN_TEXTURE
 
 
 def close_pairs(hashes, max_distance, *, rows=64, columns=4096):
@@ -127,7 +144,7 @@ def same_picture(images, pairs, *, batch=1000):
   for start in range(0, len(used), batch):
     of_batch = slice(start, start + batch)
     texture[of_batch], colour[of_batch] = look(images[used[of_batch]])
-  enough = np.sqrt(np.square(texture, dtype=np.float32).mean(axis=(1, 2))) >= MIN_TEXTURE
+  enough = is_textured(texture)
   left, right = np.searchsorted(used, pairs).T
   same = enough[left] & enough[right] & (np.abs(colour[left] - colour[right]).max(axis=1) <= MAX_COLOUR_CHANGE)
   least = MIN_CORRELATION if images.shape[1] >= THUMBNAIL else MIN_CORRELATION_SMALL

@@ -27,7 +27,8 @@ _EVALUATE = flags.DEFINE_boolean('evaluate', False, 'Evaluate the run in --workd
 _COUNTRY = flags.DEFINE_string('country', '', 'Whose electricity is used, by ISO 3166 code (DEU), for the CO2 of a '
                                'run; by default the mean of the world.')
 _MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Save and end with status 0 shortly before so many minutes are '
-                                  'over, or after a validation or test that takes longer; the same line goes on.', lower_bound=0.0)
+                                  'over, or after a validation or test that takes longer; the same line goes '
+                                  'on.', lower_bound=0.0)
 _COORDINATOR = flags.DEFINE_string('coordinator', '', 'Where several processes train one model: HOST:PORT of the first '
                                    'one, or auto; needless under srun, mpirun and on TPU pods.')
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes there are.', lower_bound=1)

@@ -29,8 +29,9 @@ def made(tmp_path_factory):
 def test_what_is_committed_is_of_these_results(made, name):
   new, committed = ((folder / f'{name}.pdf').read_bytes() for folder in (made, FOLDER))
   version = lambda pdf: re.search(rb'Creator\((.*?)\)', pdf).group(1)
-  if version(new) == version(committed):  # Another Typst lays out otherwise.
-    assert new == committed, f'{name}.pdf is of older results; run python docs/writeup/make.py'
+  if version(new) != version(committed):
+    pytest.skip('another Typst lays out otherwise')
+  assert new == committed, f'{name}.pdf is of older results; run python docs/writeup/make.py'
 
 
 def test_a_poster_is_one_page(made):

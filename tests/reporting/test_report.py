@@ -60,6 +60,7 @@ def test_a_mistake_is_one_line(half, arguments, message):
 
 def test_it_writes_page_and_card_and_nothing_else(run_folder, found, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(findings, 'gather', lambda run, **_: dataclasses.replace(found, path=pathlib.Path(run)))
+  monkeypatch.setattr(report.command, 'start_jax', lambda: None)  # Its memory would be kept for all tests that follow.
   other = shutil.copytree(run_folder, tmp_path / 'other')
   before = sorted(path.name for path in run_folder.iterdir())
   out = tmp_path / 'out' / 'page.html'
@@ -76,6 +77,7 @@ def test_it_writes_page_and_card_and_nothing_else(run_folder, found, tmp_path, m
 
 def test_without_huggingface_hub_there_is_a_page_and_a_line(run_folder, found, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(findings, 'gather', lambda run, **_: found)
+  monkeypatch.setattr(report.command, 'start_jax', lambda: None)
   monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
   with flagsaver.flagsaver(out=str(tmp_path / 'page.html'), cache_dir=str(tmp_path / 'cache')):
     assert report.main([str(run_folder)]) == 0

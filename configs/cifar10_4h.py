@@ -2,7 +2,8 @@
 
     python -m vit_jax.main --config=configs/cifar10_4h.py
 
-As cifar10.py, twice as long and with stronger augmentation. Not run to its end yet.
+As cifar10.py, twice as long and with stronger augmentation. It reached 93.0 % (experiments/cifar10), and its weights
+come with vit_jax.
 """
 from configs import cifar10
 

@@ -194,7 +194,10 @@ def test_a_teacher_that_became_another_one_is_refused(teacher, tmp_path):
   file, model, params = teacher
   config, folder = taught(file), run.RunFolder(tmp_path / 'run')
   job = job_lib.prepare(config, tmp_path)
-  described = lambda: job.describe_data() | job.describe_teacher()
+  def described():
+    """As another start describes what it finds."""
+    job = job_lib.prepare(config, tmp_path)
+    return job.describe_data() | job.describe_teacher()
   folder.create(config, run.describe_model(job.model, job.data.class_names, 8), described())
   folder.check_data(described())
   params['head']['bias'] = params['head']['bias'] + 1

@@ -116,8 +116,13 @@ def check(config):
     raise BadInput(f'seed={config.seed} must be at least 0 and less than 2**32')
 
 
+def outgrows(config, posemb):
+  """Whether a model's positions are a table of one size of picture, and `augment.sizes` has others."""
+  return posemb == 'learned' and bool(set(config.augment.sizes) - {config.data.image_size})
+
+
 def check_positions(config, posemb):
-  """Raises BadInput where the model's positions are a table of one size of picture, and `augment.sizes` are several."""
-  if posemb == 'learned' and set(config.augment.sizes) - {config.data.image_size}:
+  """Raises BadInput where the pictures of the training outgrow the model's positions."""
+  if outgrows(config, posemb):
     raise BadInput(f'augment.sizes={config.augment.sizes} needs positions that fit any size, not a learned table; try '
                    '--config.model.posemb=sincos2d')

@@ -108,9 +108,7 @@ def main(arguments):
   from vit_jax.weights import load
   from vit_jax.weights import outward
 
-  flat, description, about, calibrated = load.read_calibrated(arguments[0])
-  if not description:
-    raise BadInput(f'{arguments[0]} does not say what model it is of, so that nobody could read what is written')
+  flat, description, about, calibrated = load.read_described(arguments[0])
   model = run.model_from(description | {'dtype': 'float32'})
   names, size = description['class_names'], description['preprocessing']['image_size']
   if kind == 'vit_jax':

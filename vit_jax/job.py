@@ -81,6 +81,11 @@ class Job:
     return load_weights.fit(flat, self.abstract_state.params, self.config.init)
 
   @functools.cached_property
+  def teacher_weights(self):
+    """What `weights.load.read_described` finds of the config's teacher, read once: it may still be training."""
+    return load_weights.read_described(self.config.teacher)
+
+  @functools.cached_property
   def teacher(self):
     """Pictures f32[B,S,S,3] in [-1,1] -> the logits f32[B,K] of the config's teacher, or None without one.
 
@@ -89,7 +94,7 @@ class Job:
     path = self.config.teacher
     if not path:
       return None
-    flat, description = load_weights.read_described(path)
+    flat, description, *_ = self.teacher_weights
     size, names = description['preprocessing']['image_size'], tuple(description['class_names'])
     if names != self.data.class_names or size != self.config.data.image_size:
       here = self.config.data.image_size
@@ -97,7 +102,8 @@ class Job:
                      f'are {here}×{here} of {", ".join(self.data.class_names[:10])}: a teacher needs the same classes, '
                      'order and size')
     model = run.model_from(description | {'dtype': jnp.dtype(self.model.dtype).name})
-    if (sizes := self.config.augment.sizes) and getattr(model, 'posemb', None) == 'learned' and set(sizes) != {size}:
+    sizes = self.config.augment.sizes
+    if config_lib.outgrows(self.config, getattr(model, 'posemb', None)):
       raise BadInput(f'teacher={path!r} has positions for pictures of {size}×{size} alone, and augment.sizes={sizes}; '
                      'leave that out, or take a teacher whose model.posemb is sincos2d')
     for other in sizes:
@@ -107,10 +113,7 @@ class Job:
 
   def describe_teacher(self):
     """The digest of the teacher's weights, {'teacher_sha256': …}, {} without one; the run folder knows it by that."""
-    if not self.config.teacher:
-      return {}
-    flat, _ = load_weights.read_described(self.config.teacher)
-    return {'teacher_sha256': digests.of_tree(flat)}
+    return {'teacher_sha256': digests.of_tree(self.teacher_weights[0])} if self.config.teacher else {}
 
   @functools.cached_property
   def abstract_state(self):

@@ -101,12 +101,12 @@ def read(path: Path) -> tuple[Flat, Description | None, str]:
   return read_calibrated(path)[:3]
 
 
-def read_described(path: Path) -> tuple[Flat, Description]:
-  """Reads weights that say what model they are of: -> ({name: f32 array}, model description); raises BadInput."""
-  flat, description, _ = read(path)
+def read_described(path: Path) -> tuple[Flat, Description, str, calibration.Calibration | None]:
+  """As `read_calibrated`, of weights that say what model they are of; raises BadInput for others, too."""
+  flat, description, about, calibrated = read_calibrated(path)
   if not description:
     raise BadInput(f'{path} does not say what model it is of; export it anew with vit_jax.export, from its run folder')
-  return flat, description
+  return flat, description, about, calibrated
 
 
 def read_calibrated(path: Path) -> Read:

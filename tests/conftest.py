@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from vit_jax import quiet
+from vit_jax.models import described
 
 # Programs that run for a moment need no optimising, which takes half of these tests' time. The commands that tests
 # start inherit it. With 0 in its place everything runs as users have it, and must pass as well.
@@ -33,6 +34,20 @@ def parse():
 
 
 @pytest.fixture(scope='session')
+def tiny_digits():
+  """A function of changes that gives the digits' recipe with a model that trains in no time."""
+  from configs import digits
+
+  def tiny_digits(**changes):
+    config = digits.get_config()
+    with config.unlocked():
+      config.update_from_flattened_dict({'model.hidden_size': 16, 'model.num_layers': 1, 'model.num_heads': 2,
+                                         'model.mlp_dim': 16, **changes})
+    return config
+  return tiny_digits
+
+
+@pytest.fixture(scope='session')
 def free_port():
   """A function that gives a port of this machine which nobody listens on."""
   def free_port():
@@ -49,7 +64,6 @@ def save_random_weights():
   import jax
   import numpy as np
 
-  from vit_jax import run
   from vit_jax.models import variants
   from vit_jax.weights import files
 
@@ -57,7 +71,7 @@ def save_random_weights():
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.normal(0, .5, leaf.shape).astype(np.float32),
                           variants.abstract_params(model, image_size))
-    files.save(path, params, run.describe_model(model, class_names, image_size), 'made by a test')
+    files.save(path, params, described.describe(model, class_names, image_size), 'made by a test')
     return path
   return save
 

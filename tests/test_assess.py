@@ -4,7 +4,6 @@ import types
 import numpy as np
 from scipy import special
 
-from configs import digits
 from vit_jax import answerer
 from vit_jax import assess
 from vit_jax import job as job_lib
@@ -39,12 +38,9 @@ def test_mirrored_and_both_views_are_of_pictures_mirrored_left_to_right(tmp_path
     np.testing.assert_array_equal(kept['logits'], left)
 
 
-def test_of_many_training_pictures_those_that_are_remembered_are_known_by_their_places(tmp_path, monkeypatch):
+def test_of_many_training_pictures_some_are_remembered_by_their_places(tmp_path, monkeypatch, tiny_digits):
   monkeypatch.setattr(answerer, 'REMEMBERED', 100)
-  config = digits.get_config()
-  config.update_from_flattened_dict({'model.hidden_size': 16, 'model.num_layers': 1, 'model.num_heads': 2,
-                                     'model.mlp_dim': 16})
-  job = job_lib.prepare(config, tmp_path)
+  job = job_lib.prepare(tiny_digits(), tmp_path)
   folder, params = run.RunFolder(tmp_path), job.initial_state().ema
   found = answerer.calibrate(job, params, folder)
   np.testing.assert_array_equal(found.positions, np.linspace(0, len(job.data.train) - 1, 100).astype(int))

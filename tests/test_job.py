@@ -11,6 +11,7 @@ from configs import folder
 from vit_jax import job as job_lib
 from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.weights import files
 
@@ -40,7 +41,7 @@ def test_model_and_size_are_those_of_the_weights_unless_given(tmp_path):
   sizes = dict(hidden_size=16, mlp_dim=32, num_layers=1, posemb='sincos2d')
   model = variants.build('small-digits', num_classes=3, image_size=8, **sizes)
   params = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)['params']
-  description = run.describe_model(model, 'abc', 8)
+  description = described.describe(model, 'abc', 8)
   files.save(tmp_path / 'w.safetensors', params, description, '')
 
   config = open_ended(tmp_path / 'w.safetensors')
@@ -62,7 +63,7 @@ def test_model_and_size_are_those_of_the_weights_unless_given(tmp_path):
 def test_a_run_is_evaluated_on_devices_that_do_not_share_its_batch(tmp_path, monkeypatch):
   config, folder = digits.get_config(), run.RunFolder(tmp_path / 'run')
   job = job_lib.prepare(config, tmp_path)
-  folder.create(config, run.describe_model(job.model, job.data.class_names, 8), job.describe_data())
+  folder.create(config, described.describe(job.model, job.data.class_names, 8), job.describe_data())
   monkeypatch.setattr(job_lib.jax, 'device_count', lambda: 3)
   assert job_lib.of_run(folder, tmp_path).config.batch_size == 64
   with pytest.raises(BadInput, match='batch_size=64 cannot be cut into equal parts for 3 devices'):
@@ -166,7 +167,7 @@ def teacher(tmp_path):
   params = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)['params']
   params['head']['kernel'] = jax.random.normal(jax.random.key(1), (16, 10))
   names = job_lib.prepare(digits.get_config(), tmp_path).data.class_names
-  files.save(tmp_path / 'w.safetensors', params, run.describe_model(model, names, 8), '')
+  files.save(tmp_path / 'w.safetensors', params, described.describe(model, names, 8), '')
   return tmp_path / 'w.safetensors', model, params
 
 
@@ -194,16 +195,16 @@ def test_a_teacher_that_became_another_one_is_refused(teacher, tmp_path):
   file, model, params = teacher
   config, folder = taught(file), run.RunFolder(tmp_path / 'run')
   job = job_lib.prepare(config, tmp_path)
-  def described():
+  def data_description():
     """As another start describes what it finds."""
     job = job_lib.prepare(config, tmp_path)
     return job.describe_data() | job.describe_teacher()
-  folder.create(config, run.describe_model(job.model, job.data.class_names, 8), described())
-  folder.check_data(described())
+  folder.create(config, described.describe(job.model, job.data.class_names, 8), data_description())
+  folder.check_data(data_description())
   params['head']['bias'] = params['head']['bias'] + 1
-  files.save(file, params, run.describe_model(model, job.data.class_names, 8), '')
+  files.save(file, params, described.describe(model, job.data.class_names, 8), '')
   with pytest.raises(BadInput, match="the teacher's weights have changed since"):
-    folder.check_data(described())
+    folder.check_data(data_description())
   file.unlink()
   assert job_lib.of_run(folder, tmp_path).total_steps == job.total_steps  # To evaluate it needs no teacher.
 
@@ -227,7 +228,7 @@ def test_what_a_run_chose_stays_whatever_would_be_chosen_today(tmp_path, monkeyp
   with config.unlocked():
     config.epochs = config_dict.placeholder(float)
   job, folder = job_lib.prepare(config, tmp_path), run.RunFolder(tmp_path / 'run')
-  folder.create(config, run.describe_model(job.model, job.data.class_names, 8), job.describe_data())
+  folder.create(config, described.describe(job.model, job.data.class_names, 8), job.describe_data())
   monkeypatch.setattr(job_lib.defaults, '_BY_COUNT', [(0, {'steps': 77})])
   assert job_lib.prepare(config, tmp_path).total_steps == 77
   again = job_lib.of_run(folder, tmp_path)

@@ -19,8 +19,8 @@ import pytest
 from vit_jax import calibration
 from vit_jax import predict
 from vit_jax import predictor
-from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.weights import files
 
@@ -46,7 +46,7 @@ def params(model):
 @pytest.fixture(scope='module')
 def weights(model, params, tmp_path_factory):
   path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
-  files.save(path, params, run.describe_model(model, NAMES, SIZE), 'made by a test')
+  files.save(path, params, described.describe(model, NAMES, SIZE), 'made by a test')
   return path
 
 
@@ -173,7 +173,7 @@ def test_calibrated_weights_are_as_sure_as_they_may_be_and_know_what_they_do_not
   images = np.stack([np.asarray(Image.open(folder / f'{i:02d}.png'), np.float32) for i in range(8)]) / 127.5 - 1
   made, logits, away = calibrated(model, params, images)
   path = tmp_path / 'w.safetensors'
-  files.save(path, params, run.describe_model(model, NAMES, SIZE), '', calibrated=made)
+  files.save(path, params, described.describe(model, NAMES, SIZE), '', calibrated=made)
   done = command(path, '--json', '--top=1', folder / '0[0-7].png')
   lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
   soft = np.exp(logits / 3) / np.exp(logits / 3).sum(-1, keepdims=True)
@@ -193,7 +193,7 @@ def test_calibrated_weights_are_as_sure_as_they_may_be_and_know_what_they_do_not
 
 def test_a_calibration_of_another_model_is_refused(model, params, tmp_path):
   made = calibration.Calibration(1.0, 2.0, np.zeros((1, 5), np.float32), np.eye(5, dtype=np.float32))
-  files.save(tmp_path / 'w.safetensors', params, run.describe_model(model, NAMES, SIZE), '', calibrated=made)
+  files.save(tmp_path / 'w.safetensors', params, described.describe(model, NAMES, SIZE), '', calibrated=made)
   with pytest.raises(BadInput, match=r'w.safetensors is of another model \(means of 5 numbers, not 48\)'):
     predictor.Predictor.load(tmp_path / 'w.safetensors')
 
@@ -237,7 +237,7 @@ def test_explanations_are_written_beside_the_answers_and_not_explained_again(wei
     ({'written_by_a_newer_version': 7}, 'is a run without its checkpoints/; copy that folder too'),
     (None, 'is not a run of vit_jax: model.json is missing'), ('{"sizes"', 'model.json is damaged')])
 def test_half_a_run_or_one_of_another_version_is_one_line(model, tmp_path, damage, message):
-  description = run.describe_model(model, NAMES, SIZE)
+  description = described.describe(model, NAMES, SIZE)
   if damage is not None:
     text = damage if isinstance(damage, str) else json.dumps(description | damage)
     (tmp_path / 'model.json').write_text(text)
@@ -247,7 +247,7 @@ def test_half_a_run_or_one_of_another_version_is_one_line(model, tmp_path, damag
 
 
 def test_a_run_whose_checkpoints_are_empty_is_one_line(model, tmp_path):
-  (tmp_path / 'model.json').write_text(json.dumps(run.describe_model(model, NAMES, SIZE)))
+  (tmp_path / 'model.json').write_text(json.dumps(described.describe(model, NAMES, SIZE)))
   (tmp_path / 'checkpoints').mkdir()
   with pytest.raises(BadInput, match='holds no checkpoint that is whole'):
     predictor.Predictor.load(tmp_path)
@@ -264,7 +264,7 @@ def test_names_that_are_not_utf8_are_answered_with_the_rest(weights, tmp_path, f
 
 
 def test_weights_that_were_trained_in_bfloat16_answer_in_float32(model, params, weights, tmp_path, folder):
-  about = run.describe_model(model, NAMES, SIZE) | {'dtype': 'bfloat16'}
+  about = described.describe(model, NAMES, SIZE) | {'dtype': 'bfloat16'}
   files.save(tmp_path / 'w.safetensors', params, about, 'made by a test')
   images = np.stack([np.asarray(Image.open(folder / f'0{i}.png')) for i in range(4)])
   of = lambda path: predictor.Predictor.load(path).answer(images).probabilities

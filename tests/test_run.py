@@ -10,6 +10,7 @@ from configs import digits
 from vit_jax import atomic
 from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 
 
@@ -24,7 +25,7 @@ DATA = {'name': 'digits', 'class_names': ['0', '1'], 'counts': {'train': [3, 4],
 def create(path, config, data=DATA):
   model = variants.build('small-digits', num_classes=10, image_size=8)
   folder = run.open_run(path, config)
-  folder.create(config, run.describe_model(model, '0123456789', 8), data)
+  folder.create(config, described.describe(model, '0123456789', 8), data)
   return folder
 
 
@@ -37,7 +38,7 @@ def test_config_and_model_come_back(tmp_path, config):
   folder = create(tmp_path / 'new', config)
   assert folder.config().to_dict() == config.to_dict()
   assert folder.config().is_locked
-  model = run.model_from(folder.read_json('model.json'))
+  model = described.build(folder.read_json('model.json'))
   assert model == variants.build('small-digits', num_classes=10)
 
 

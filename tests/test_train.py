@@ -18,7 +18,6 @@ from sklearn.metrics import log_loss
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 
-from configs import digits as digits_config
 from vit_jax import assess
 from vit_jax import digests
 from vit_jax import interrupt
@@ -167,13 +166,11 @@ def test_finished_run_is_not_run_again_and_can_be_evaluated(uninterrupted):
 
 
 @pytest.mark.slow
-def test_who_is_not_read_any_more_saves_and_ends(tmp_path, monkeypatch):
+def test_who_is_not_read_any_more_saves_and_ends(tmp_path, monkeypatch, tiny_digits):
   """As where Ctrl-C ended `| tee` first."""
   reads, writes = os.pipe()
   os.close(reads)
-  config = digits_config.get_config()
-  config.update_from_flattened_dict({'model.hidden_size': 16, 'model.num_layers': 1, 'model.num_heads': 2,
-                                     'model.mlp_dim': 16, 'log_every': 2, 'epochs': 1.0, 'optim.warmup_epochs': 0.0})
+  config = tiny_digits(**{'log_every': 2, 'epochs': 1.0, 'optim.warmup_epochs': 0.0})
   monkeypatch.setattr(progress, 'PLAIN_EVERY', 0)
   with open(writes, 'w') as file:
     monkeypatch.setattr(progress, 'Progress', functools.partial(progress.Progress, file=file))

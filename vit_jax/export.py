@@ -28,6 +28,7 @@ from vit_jax import atomic
 from vit_jax import command
 from vit_jax import paths
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 
 ENDINGS = {'.safetensors': 'vit_jax', '.npz': 'npz', '.stablehlo': 'stablehlo', '.onnx': 'onnx'}
 # How a program is run, by whoever has it.
@@ -103,13 +104,12 @@ def main(arguments):
   command.start_jax()
   import numpy as np
 
-  from vit_jax import run
   from vit_jax.weights import files
   from vit_jax.weights import load
   from vit_jax.weights import outward
 
   flat, description, about, calibrated = load.read_described(arguments[0])
-  model = run.model_from(description | {'dtype': 'float32'})
+  model = described.build(description | {'dtype': 'float32'})
   names, size = description['class_names'], description['preprocessing']['image_size']
   if kind == 'vit_jax':
     files.save(out, flat, description, _ABOUT.value or about, _DTYPE.value, calibrated)

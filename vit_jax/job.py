@@ -16,12 +16,12 @@ from vit_jax import digests
 from vit_jax import evaluate
 from vit_jax import optim
 from vit_jax import processes
-from vit_jax import run
 from vit_jax import sharding
 from vit_jax import step as step_lib
 from vit_jax.data import load
 from vit_jax.data import pipeline
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.weights import load as load_weights
 
@@ -101,7 +101,7 @@ class Job:
       raise BadInput(f'teacher={path!r} was trained on pictures of {size}×{size} of {", ".join(names[:10])}; the data '
                      f'are {here}×{here} of {", ".join(self.data.class_names[:10])}: a teacher needs the same classes, '
                      'order and size')
-    model = run.model_from(description | {'dtype': jnp.dtype(self.model.dtype).name})
+    model = described.build(description | {'dtype': jnp.dtype(self.model.dtype).name})
     sizes = self.config.augment.sizes
     if config_lib.outgrows(self.config, getattr(model, 'posemb', None)):
       raise BadInput(f'teacher={path!r} has positions for pictures of {size}×{size} alone, and augment.sizes={sizes}; '
@@ -188,7 +188,7 @@ def build_model(config, description, num_classes, image_size):
   variant = sizes.pop('variant')
   if not variant and not description:
     raise BadInput(f'init={config.init!r} does not say what model it is of; name that with --config.model.variant=…')
-  row = None if variant else {key: value for key, value in run.sizes(description).items() if key != 'num_classes'}
+  row = None if variant else {key: value for key, value in described.sizes(description).items() if key != 'num_classes'}
   return variants.build(variant, row=row, num_classes=num_classes, image_size=image_size,
                         dtype=cpu.activation_dtype(config.dtype), **sizes)
 

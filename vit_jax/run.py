@@ -12,15 +12,11 @@
     result.json       written once, at the end
     lock              held by the process that trains
 """
-from collections.abc import Sequence
 import contextlib
-import dataclasses
 import json
 import os
-from typing import Any
 
 import filelock
-import jax.numpy as jnp
 
 from vit_jax import atomic
 from vit_jax import checkpoint
@@ -31,8 +27,6 @@ from vit_jax import processes
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
 from vit_jax.errors import reason
-from vit_jax.models import variants
-from vit_jax.types import Description
 
 # Whose lock it is, the last entry of environment.json says. A file that is left of a killed process locks nothing.
 LOCK = 'lock'
@@ -234,22 +228,3 @@ def open_run(path, config):
       raise BadInput(f'--workdir={path} belongs to a run with another config ({"; ".join(lines)}); name another '
                      'folder, or give the old values')
   return RunFolder(path)
-
-
-def describe_model(model: variants.Model, class_names: Sequence[str], image_size: int) -> Description:
-  """What predicting with these weights needs to know, as JSON-able data."""
-  sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)
-           if field.name not in ('parent', 'name', 'dtype')}
-  return {'sizes': sizes, 'dtype': jnp.dtype(model.dtype).name, 'class_names': list(class_names),
-          'preprocessing': {'image_size': image_size, 'resize': 'middle square, bicubic', 'range': [-1, 1]}}
-
-
-def sizes(description: Description) -> dict[str, Any]:
-  """The fields of the model that `describe_model` described."""
-  return {key: tuple(value) if isinstance(value, list) else value for key, value in description['sizes'].items()}
-
-
-def model_from(description: Description) -> variants.Model:
-  """That model."""
-  fields = sizes(description)
-  return variants.make(fields, num_classes=fields.pop('num_classes'), dtype=jnp.dtype(description['dtype']))

@@ -26,6 +26,7 @@ from vit_jax import sharding
 from vit_jax import tensorboard
 from vit_jax.data import pipeline
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import vit
 
 
@@ -70,7 +71,7 @@ def train(config, workdir, *, recipe, cache_dir, country='', max_minutes=None):
   deadline = started + 60 * max_minutes if max_minutes is not None else None
   processes.meet('before the folder is made')
   with folder.locked():
-    folder.create(config, run.describe_model(job.model, job.data.class_names, job.config.data.image_size),
+    folder.create(config, described.describe(job.model, job.data.class_names, job.config.data.image_size),
                   job.describe_data() | job.describe_teacher())
     result = train_in(folder, job, started, recipe=recipe, country=country, deadline=deadline)
     folder.write_json('result.json', result)

@@ -9,6 +9,6 @@ import numpy as np
 Params = dict[str, Any]
 # The same leaf by leaf, {'Transformer/encoder_norm/scale': f32[D]}.
 Flat = Mapping[str, np.ndarray]
-# What model.json says of a model: run.describe_model.
+# What model.json says of a model: models.described.describe.
 Description = dict[str, Any]
 Path = str | pathlib.Path

@@ -10,6 +10,7 @@ from vit_jax import checkpoint
 from vit_jax import digests
 from vit_jax import job as job_lib
 from vit_jax import run
+from vit_jax.models import described
 from vit_jax.reporting import findings
 
 STEPS = 20
@@ -33,7 +34,7 @@ def run_folder(tmp_path_factory):
   path = tmp_path_factory.mktemp('runs') / 'small'
   job = job_lib.prepare(config, path.parent / 'cache')
   folder = run.open_run(path, config)
-  folder.create(config, run.describe_model(job.model, job.data.class_names, 8), job.describe_data())
+  folder.create(config, described.describe(job.model, job.data.class_names, 8), job.describe_data())
   rng = np.random.default_rng(0)
   state = job.initial_state()
   state = state.replace(ema=jax.tree.map(lambda leaf: rng.normal(0, .4, leaf.shape).astype(np.float32), state.ema))

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import run
 from vit_jax.data import digits
 from vit_jax.data import source
 from vit_jax.errors import BadInput
 from vit_jax.explain import explainer
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.reporting import findings
 from vit_jax.reporting import looks
@@ -140,7 +140,7 @@ def test_a_model_without_attention_is_occluded_only(tmp_path):
   rng = np.random.default_rng(0)
   params = jax.tree.map(lambda leaf: rng.normal(0, .3, leaf.shape).astype(np.float32),
                         variants.abstract_params(model, 8))
-  files.save(tmp_path / 'w.safetensors', params, run.describe_model(model, ('a', 'b'), 8), 'made by a test')
+  files.save(tmp_path / 'w.safetensors', params, described.describe(model, ('a', 'b'), 8), 'made by a test')
   test = source.Source.whole(rng.integers(0, 256, (12, 8, 8, 3), np.uint8), np.arange(12, dtype=np.int32) % 2)
   found = looks.look(tmp_path / 'w.safetensors', test, np.zeros(12, np.int32), test.labels, flops=1e5)
   assert list(found.maps) == ['occlusion'] and found.maps['occlusion'].shape == (6, 8, 8) and found.measured == 12

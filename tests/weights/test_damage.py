@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.weights import files
 from vit_jax.weights import load
@@ -23,7 +23,7 @@ def ours(path):
   model = variants.build('small-digits', num_classes=3, hidden_size=16, mlp_dim=32, num_layers=1)
   numbers = np.random.default_rng(0)
   params = jax.tree.map(lambda leaf: numbers.normal(size=leaf.shape), variants.abstract_params(model, 8))
-  files.save(path, params, run.describe_model(model, 'abc', 8), 'made by a test')
+  files.save(path, params, described.describe(model, 'abc', 8), 'made by a test')
 
 
 def place(kind, folder):
@@ -62,7 +62,7 @@ def test_damage_is_noticed_or_does_not_change_a_shape(tmp_path, kind):
   file, path = place(kind, tmp_path)
   file, content = pathlib.Path(file), pathlib.Path(file).read_bytes()
   _, description, _ = load.read(path)
-  like = variants.abstract_params(run.model_from(description), description['preprocessing']['image_size'])
+  like = variants.abstract_params(described.build(description), description['preprocessing']['image_size'])
   rng = np.random.default_rng(len(kind))
   refused = 0
   for i in range(MUTATIONS):
@@ -78,6 +78,6 @@ def test_damage_is_noticed_or_does_not_change_a_shape(tmp_path, kind):
       raise AssertionError(f'mutation {i} of {kind} ends in {error!r}') from error
     assert jax.tree.map(np.shape, params) == jax.tree.map(lambda leaf: leaf.shape, like)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
-    run.model_from(found)  # What it says of itself is a model, too.
+    described.build(found)  # What it says of itself is a model, too.
     json.dumps(found)
   assert refused > MUTATIONS / 10

@@ -19,6 +19,7 @@ from vit_jax import digests
 from vit_jax import run
 from vit_jax import step
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.weights import files
 from vit_jax.weights import load
@@ -31,7 +32,7 @@ def make(num_classes=3, **sizes):
   return variants.build('small-digits', num_classes=num_classes, image_size=8, **sizes)
 
 
-MODEL = json.loads(json.dumps(run.describe_model(make(), 'abc', 8)))
+MODEL = json.loads(json.dumps(described.describe(make(), 'abc', 8)))
 
 
 def first_params(model, seed):

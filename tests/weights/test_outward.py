@@ -14,8 +14,8 @@ from safetensors import numpy as safetensors
 
 from vit_jax import calibration
 from vit_jax import export
-from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.weights import files
 from vit_jax.weights import load
@@ -70,7 +70,7 @@ def test_folders_come_back_to_the_last_bit(form, name, tmp_path):
   for key, leaf in flat.items():
     np.testing.assert_array_equal(found[key], leaf, err_msg=key)
   assert tuple(description['class_names']) == NAMES and description['preprocessing']['image_size'] == SIZE
-  again = run.model_from(description)
+  again = described.build(description)
   if name == 'sincos2d':  # Fixed positions came back as a table; the function is the same.
     params = load.fit(found, variants.abstract_params(again, SIZE), '')
     np.testing.assert_allclose(logits_of(again, params), logits_of(model, traverse_util.unflatten_dict(flat, sep='/')),
@@ -102,7 +102,7 @@ def test_what_came_from_the_other_program_goes_back_as_it_was(case):
   """The kept files are theirs, so this needs none of them installed."""
   flat, description, _ = load.read(FIXTURES / case)
   to_theirs = outward.to_timm if case.startswith('timm') else outward.to_huggingface
-  named, config, *_ = to_theirs(flat, run.model_from(description), description['class_names'],
+  named, config, *_ = to_theirs(flat, described.build(description), description['class_names'],
                                 description['preprocessing']['image_size'])
   theirs = safetensors.load_file(FIXTURES / case / 'model.safetensors')
   assert named.keys() == theirs.keys()
@@ -136,7 +136,7 @@ def test_a_npz_is_read_as_the_model_that_it_was(changes, tmp_path):
   outward.check_npz(flat, model, SIZE)
   np.savez(tmp_path / 'w.npz', **flat)
   _, description, _ = load.read(tmp_path / 'w.npz')
-  assert run.model_from(description) == model and description['preprocessing']['image_size'] == SIZE
+  assert described.build(description) == model and description['preprocessing']['image_size'] == SIZE
 
 
 @pytest.mark.parametrize(('form', 'model', 'message'), [
@@ -194,7 +194,7 @@ def test_onnx_names_what_it_needs(monkeypatch):
 def weights(tmp_path):
   model, _, flat = make()
   files.save(tmp_path / 'w.safetensors', traverse_util.unflatten_dict(flat, sep='/'),
-             run.describe_model(model, NAMES, SIZE), 'made by a test',
+             described.describe(model, NAMES, SIZE), 'made by a test',
              calibrated=calibration.Calibration(temperature=.5))
   return tmp_path / 'w.safetensors'
 

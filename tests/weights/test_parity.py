@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vit_jax import predictor
-from vit_jax import run
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.models import vit
 from vit_jax.weights import load
@@ -55,7 +55,7 @@ def numbers(path):
 def opened(path, size=None, **more):
   """Weights in the model that they describe, or in one for pictures of another size: -> model, parameters."""
   flat, description, _ = load.read(path)
-  model = run.model_from(description)
+  model = described.build(description)
   like = variants.abstract_params(model, size or description['preprocessing']['image_size'])
   return model, load.fit(flat, like, path, **more)
 

@@ -14,6 +14,7 @@ from vit_jax import job as job_lib
 from vit_jax import metrics
 from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import flops
 from vit_jax.models import variants
 from vit_jax.models import vit
@@ -115,7 +116,7 @@ def read(folder):
   """What lies in the folder, as Findings; raises BadInput where it is none of a run, or damaged."""
   config, model = folder.config(), folder.read_json('model.json')
   optional = lambda name, other: folder.read_json(name) if (folder.path / name).exists() else other
-  built, size = run.model_from(model), model['preprocessing']['image_size']
+  built, size = described.build(model), model['preprocessing']['image_size']
   return Findings(
       path=folder.path, config=config, model=model, num_params=vit.num_params(variants.abstract_params(built, size)),
       flops=flops.flops_per_image(built, size), data=optional('data.json', None), result=optional('result.json', None),

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from vit_jax import atomic
 from vit_jax import calibration
-from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.types import Description
 from vit_jax.types import Flat
@@ -66,7 +66,7 @@ def split(flat: Flat, metadata: Mapping[str, str], path: Path
                    ) from None
 
 
-def described(metadata: Mapping[str, str], path: Path) -> tuple[Description | None, str]:
+def description_of(metadata: Mapping[str, str], path: Path) -> tuple[Description | None, str]:
   """What `save` wrote beside the numbers: -> (model description, line about them); raises BadInput for damage."""
   try:
     model, about = json.loads(metadata['model']), metadata['about']
@@ -80,5 +80,5 @@ def described(metadata: Mapping[str, str], path: Path) -> tuple[Description | No
 
 def check_description(model: Description) -> None:
   """Raises one of DAMAGE where a model.json, as dict, describes no model that we have."""
-  variants.check_image_size(run.model_from(model), model['preprocessing']['image_size'])
+  variants.check_image_size(described.build(model), model['preprocessing']['image_size'])
   list(model['class_names'])

@@ -10,8 +10,8 @@ from flax import traverse_util
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax import run
 from vit_jax.errors import BadInput
+from vit_jax.models import described
 from vit_jax.models import variants
 from vit_jax.weights import adapt
 from vit_jax.weights import beside
@@ -42,7 +42,7 @@ def read(flat, path):
   # Without a head there are no classes, whatever config.json has kept of them.
   names = (found.class_names or tuple(map(str, range(model.num_classes)))) if model.num_classes else ()
   about = f'{sizes.variant(cells) or "a ViT"} of {found.format}, {path}' + (f' ({found.note})' if found.note else '')
-  return found.flat, run.describe_model(model, names, size), about
+  return found.flat, described.describe(model, names, size), about
 
 
 def parameters(model, image_size):

@@ -18,6 +18,7 @@ from vit_jax import paths
 from vit_jax import run
 from vit_jax.errors import BadInput
 from vit_jax.errors import one_line
+from vit_jax.models import described
 from vit_jax.models import features
 from vit_jax.models import variants
 from vit_jax.types import Description
@@ -75,7 +76,7 @@ def open_model(path: Path) -> Opened:
   flat, description, about, calibrated = read_calibrated(path)
   if not description or not description['class_names']:
     raise BadInput(f'{path} has no head, so it names no classes; train one with --config.init={path}')
-  model = run.model_from(description | {'dtype': 'float32'})
+  model = described.build(description | {'dtype': 'float32'})
   size = description['preprocessing']['image_size']
   params = fit(flat, variants.abstract_params(model, size), path)
   calibrated = calibrated or calibration.Calibration()
@@ -160,7 +161,7 @@ def read_file(path: Path) -> Read:
   if not files.is_ours(metadata):
     return *foreign.read(flat, place), None
   flat, calibrated = files.split(flat, metadata, place)
-  return flat, *files.described(metadata, place), calibrated
+  return flat, *files.description_of(metadata, place), calibrated
 
 
 def read_run(path: Path) -> Read:

@@ -1,6 +1,8 @@
 """Who works when, and what becomes of those who cannot."""
 from concurrent.futures import process
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -19,7 +21,7 @@ def here(monkeypatch):
   done = []
 
   class Pool:
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
       self.setting = None
 
     def submit(self, function, argument):
@@ -96,3 +98,12 @@ def test_processes_of_their_own():
   # Each of eight devices holds all of the state, and an eighth of what comes of the batch.
   assert 4 * 4 * facts['parameters'] < compiled['facts']['compiled_memory'] < facts['compiled_memory']
   assert 'device_count=8' not in os.environ.get('XLA_FLAGS', '')
+
+
+def test_a_killed_benchmark_leaves_no_process_behind():
+  program = ('import os; from vit_jax.benchmarks import turns; '
+             'pool = turns.Contender(None).pool; pool.submit(os.getpid).result(); print(1, flush=True); input()')
+  with subprocess.Popen([sys.executable, '-c', program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as benchmark:
+    assert benchmark.stdout.readline() == b'1\n'
+    benchmark.kill()
+    benchmark.communicate(timeout=60)  # Until nobody is left who could write.

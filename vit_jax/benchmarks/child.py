@@ -2,10 +2,12 @@
 import ctypes
 import gc
 import math
+import multiprocessing
 import os
 import pathlib
 import platform
 import signal
+import threading
 import time
 
 from vit_jax import cpu
@@ -17,6 +19,14 @@ from vit_jax import quiet
 UNTIMED = 4
 # What this process works on, once it has started.
 _READY: dict = {}
+
+
+def follow():
+  """Ends this process when the one that started it has ended; a killed one cannot say so."""
+  def wait():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+  threading.Thread(target=wait, daemon=True).start()
 
 
 def start(setting):

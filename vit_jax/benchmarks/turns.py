@@ -23,7 +23,7 @@ class Contender:
 
   def __init__(self, setting):
     self.setting, self.facts, self.error, self.turns = setting, {}, None, []
-    self.pool = futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'))
+    self.pool = futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), initializer=child.follow)
 
   def start(self):
     """Makes it ready."""

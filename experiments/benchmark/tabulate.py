@@ -3,7 +3,8 @@
     python -m vit_jax.benchmark --what=peers --results=peers.json
     python experiments/benchmark/tabulate.py peers.json
 
-Takes several files, of other sizes or types, as if one run had measured all of them.
+Takes several files, of other sizes or types, as if one run had measured all of them. With `--csv=results_amx.csv`,
+for another machine, that is what it writes, and no picture.
 """
 import argparse
 import csv
@@ -96,17 +97,20 @@ def main():
   """Writes results.csv and peers.png beside this script, and prints the table."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('files', nargs='+', help='what --results wrote')
-  measured = [json.loads(pathlib.Path(file).read_text(encoding='utf-8')) for file in parser.parse_args().files]
+  parser.add_argument('--csv', default='results.csv', help='the name of the table beside this script')
+  args = parser.parse_args()
+  measured = [json.loads(pathlib.Path(file).read_text(encoding='utf-8')) for file in args.files]
   place = lambda setting: (setting['dtype'], setting['work'] == 'predict', setting['tokens'], setting['width'])
   found = sorted(((group, one['environment']['versions']) for one in measured for group in one['groups']),
                  key=lambda item: place(contenders(item[0])[0]['setting']))
   groups = [group for group, _ in found]
   rows = [row(one, versions) for group, versions in found for one in group if one['setting']['work'] != 'product']
-  with (HERE / 'results.csv').open('w', newline='', encoding='utf-8') as file:
+  with (HERE / args.csv).open('w', newline='', encoding='utf-8') as file:
     writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-  draw(groups, HERE / 'peers.png')
+  if args.csv == 'results.csv':
+    draw(groups, HERE / 'peers.png')
   print(table(groups))
 
 

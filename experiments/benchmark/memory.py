@@ -5,10 +5,12 @@
 Trains for a few steps, in a process of its own each time, with two steps in flight and with one, by turns, and writes
 memory.csv beside this script: time of a step, the most memory that the process had, and what the step asks for.
 """
+from concurrent import futures
 import csv
 import multiprocessing
 import pathlib
 
+from vit_jax.benchmarks import child
 from vit_jax.benchmarks import setting as setting_lib
 
 STEPS, TURNS = 8, 3
@@ -32,18 +34,17 @@ def settings():
   return {**found, f'{made_up.sizes}, bfloat16': made_up}
 
 
-def measure(setting, in_flight, found):
-  """Puts into a queue: ms of a step in each turn, MiB at most, MiB that the compiled step asks for."""
+def measure(setting, in_flight):
+  """-> (ms of a step in each turn, MiB at most, MiB that the compiled step asks for)."""
   from vit_jax import cpu
   cpu.keep_pages()
   from vit_jax import machine
-  from vit_jax.benchmarks import child
   from vit_jax.benchmarks import ours
   work = ours.Training(setting)
   work.alone = in_flight == 1
-  work.run(4)  # Until its memory has come.
-  found.put(([1e3 * child.timed(work, STEPS) / STEPS for _ in range(TURNS)], machine.peak_memory() / 2**20,
-             work.compiled_memory() / 2**20))
+  work.run(child.UNTIMED)
+  return ([1e3 * child.timed(work, STEPS) / STEPS for _ in range(TURNS)], machine.peak_memory() / 2**20,
+          work.compiled_memory() / 2**20)
 
 
 def main():
@@ -52,11 +53,8 @@ def main():
   for name, setting in settings().items():
     ways = {in_flight: [] for in_flight in IN_FLIGHT}
     for in_flight in IN_FLIGHT:
-      found = spawn.Queue()
-      process = spawn.Process(target=measure, args=(setting, in_flight, found))
-      process.start()
-      ways[in_flight].append(found.get())
-      process.join()
+      with futures.ProcessPoolExecutor(1, spawn, initializer=child.follow) as process:
+        ways[in_flight].append(process.submit(measure, setting, in_flight).result())
     for in_flight, measured in ways.items():
       rows.append({'setting': name, 'steps_in_flight': in_flight,
                    'ms_a_step': ' '.join(f'{ms:.1f}' for times, _, _ in measured for ms in times),

@@ -1,4 +1,4 @@
-"""CIFAR-10's ten classes on a GPU: a larger model for 200 epochs, to start from. Not run: no GPU was at hand.
+"""CIFAR-10's ten classes on a GPU: a larger model for 200 epochs, to start from. Not run yet.
 
     python -m vit_jax.main --config=configs/cifar10_gpu.py
 

@@ -1,4 +1,4 @@
-"""Tiny ImageNet on a GPU: a model of the size of ViT-S behind a conv stem, for 300 epochs. Not run: no GPU was at hand.
+"""Tiny ImageNet on a GPU: a model of the size of ViT-S behind a conv stem, for 300 epochs. Not run yet.
 
     python -m vit_jax.main --config=configs/tiny_imagenet_gpu.py
 """

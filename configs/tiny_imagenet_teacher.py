@@ -1,4 +1,4 @@
-"""Tiny ImageNet on a GPU: a residual network that teaches ViTs. Not run: no GPU was at hand.
+"""Tiny ImageNet on a GPU: a residual network that teaches ViTs. Not run yet.
 
     python -m vit_jax.main --config=configs/tiny_imagenet_teacher.py
 

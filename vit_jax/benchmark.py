@@ -20,7 +20,8 @@
       how fast the recipe's pictures can be read, and whether training ever waits for them
 
 What is compared runs in turns, so that whatever else the machine does falls on all of it alike; medians over the
-rounds are shown, with the lowest and the highest. Nothing is trained that would be kept.
+rounds are shown, with the lowest and the highest. Ctrl-C ends turns early and shows what they found. Nothing is trained
+that would be kept.
 """
 import importlib.metadata
 import json
@@ -147,6 +148,7 @@ def measure_in_turns(config):
     groups = speed.groups(works, dtypes(), widths=widths, tokens=tokens, peers=what == 'peers', **sizes)
   begin(f'{len(groups)} groups of settings, each compiled and then measured in {_ROUNDS.value} rounds …')
   found = turns.take_turns(groups, _ROUNDS.value)
+  stopped = turns.stopped(found, groups, _ROUNDS.value)
   environment = found[0][0]['facts']['environment']
   if what == 'peers':
     environment['versions'].update({name: importlib.metadata.version(name) for name in ('torch', 'timm')})
@@ -157,7 +159,10 @@ def measure_in_turns(config):
     found = [speed.judge(group) for group in found]
     recipe = command.recipe_name() if config is not None else ''
     texts, numbers_found = [speed.describe(group, recipe) for group in found], {'groups': found}
-  return {**numbers_found, 'environment': environment}, '\n\n'.join([describe_machine(environment), *texts])
+  parts = [describe_machine(environment), *texts, stopped]
+  if stopped:
+    numbers_found['stopped'] = stopped
+  return {**numbers_found, 'environment': environment}, '\n\n'.join(filter(None, parts))
 
 
 def main():
@@ -174,7 +179,7 @@ def main():
     found['environment'] |= {'instruction_sets': instruction_sets(), 'load_before': before}
     atomic.write(out, json.dumps({'what': what, 'recipe': recipe, **found}, indent=1) + '\n')
   print(text)
-  return 0
+  return 130 if 'stopped' in found else 0  # As every command that Ctrl-C ends.
 
 
 if __name__ == '__main__':

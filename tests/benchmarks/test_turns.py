@@ -33,6 +33,8 @@ def here(monkeypatch):
         future.set_exception(ValueError('no compiler\nwas found'))
       elif self.setting.way == 'killed' and done.count(('turn', 'killed')) == 2:
         future.set_exception(process.BrokenProcessPool('gone'))
+      elif self.setting.way == 'stopped' and done.count(('turn', 'stopped')) == 3:
+        future.set_exception(KeyboardInterrupt())
       else:
         future.set_result({'argument': argument if function is child.turn else None})
       return future
@@ -69,6 +71,32 @@ def test_who_is_killed_has_no_turns(here):
   here.clear()
   with pytest.raises(process.BrokenProcessPool):
     turns.take_turns([[Setting('product', way='killed')]], rounds=4)
+
+
+def test_ctrl_c_keeps_the_whole_rounds(here):
+  one, stopped = Setting('train', way='a'), Setting('train', way='stopped')
+  others = Setting('compile', way='b'), Setting('train', framework='torch', way='broken')
+  groups = [[one], [others[0], one, stopped, others[1]], [one]]
+  found = turns.take_turns(groups, rounds=5)
+  assert [[len(each['turns']) for each in group] for group in found] == [[5], [0, 2, 2, 0]]
+  assert turns.stopped(found, groups, 5) == 'stopped: 2 of 3 groups were measured, the last one in 2 of 5 rounds'
+  assert here[-4:] == [('end', way) for way in ('broken', 'stopped', 'a', 'b')]
+
+
+def test_ctrl_c_in_the_first_round_keeps_the_groups_before(here):
+  here += [('turn', 'stopped')] * 2  # So that its next one is the third.
+  groups = [[Setting('train', way='a')], [Setting('train', way='stopped')]]
+  found = turns.take_turns(groups, rounds=2)
+  assert [len(group) for group in found] == [1]
+  assert turns.stopped(found, groups, 2) == 'stopped: 1 of 2 groups were measured, the last one in 2 of 2 rounds'
+  here[:] = [('turn', 'stopped')] * 2
+  with pytest.raises(KeyboardInterrupt):
+    turns.take_turns(groups[1:], rounds=2)
+
+
+def test_what_ended_was_not_stopped(here):
+  for group in ([Setting('train', way='a')], [Setting('compile', way='a')]):
+    assert not turns.stopped(turns.take_turns([group], rounds=2), [group], 2)
 
 
 def test_what_is_only_compiled_takes_no_turn(here):

@@ -56,31 +56,57 @@ class Contender:
     """Ends the process."""
     self.pool.shutdown(cancel_futures=True)
 
-  def found(self):
-    """All that was measured, as JSON-able data."""
+  def found(self, rounds=None):
+    """All that was measured, or what was in the first so many rounds, as JSON-able data."""
     return {'name': self.setting.name, 'setting': dataclasses.asdict(self.setting), 'error': self.error,
-            'facts': self.facts, 'turns': self.turns}
+            'facts': self.facts, 'turns': self.turns[:rounds]}
 
 
 def take_turns(groups, rounds, seconds=SECONDS):
-  """Measures groups of settings, those of a group in turns: [[Setting]] -> [[what Contender.found says]]."""
+  """Measures groups of settings, those of a group in turns: [[Setting]] -> [[what Contender.found says]].
+
+  Stopped by Ctrl-C, it keeps the groups before and the whole rounds of the last one, see `stopped`. Where there are
+  none, KeyboardInterrupt goes on.
+  """
   total = sum(len(group) * (rounds + 1) for group in groups)
   results = []
   with progress.bar(total=total, desc='measuring', unit='turns') as bar:
     for group in groups:
-      with contextlib.ExitStack() as stack:
-        contenders = []
-        for setting in group:
-          contenders.append(stack.enter_context(contextlib.closing(Contender(setting))))
-          contenders[-1].start()
-          bar.update(1)
-        for number in range(rounds):
-          # Whoever comes second finds another cache, so that they take turns in that too.
-          for contender in contenders[::-1 if number % 2 else 1]:
-            contender.take_turn(seconds)
-            bar.update(1)
-        results.append([contender.found() for contender in contenders])
+      contenders = []
+      try:
+        measure(group, contenders, rounds, seconds, bar)
+      except KeyboardInterrupt:
+        # Whose process did not start has had no turns.
+        turns = [len(one.turns) for one in contenders if not one.error and one.setting.work != 'compile']
+        if len(contenders) == len(group) and (whole := min(turns, default=0)):
+          results.append([contender.found(whole) for contender in contenders])
+        if not results:
+          raise
+        return results
+      results.append([contender.found() for contender in contenders])
   return results
+
+
+def measure(group, contenders, rounds, seconds, bar):
+  """Starts the settings of a group, puts them into the list `contenders`, and lets them take turns."""
+  with contextlib.ExitStack() as stack:
+    for setting in group:
+      contenders.append(stack.enter_context(contextlib.closing(Contender(setting))))
+      contenders[-1].start()
+      bar.update(1)
+    for number in range(rounds):
+      # Whoever comes second finds another cache, so that they take turns in that too.
+      for contender in contenders[::-1 if number % 2 else 1]:
+        contender.take_turn(seconds)
+        bar.update(1)
+
+
+def stopped(found, groups, rounds):
+  """How far `take_turns` came where it was stopped, for a person; '' where it ended."""
+  last = max(len(one['turns']) for one in found[-1])
+  if len(found) == len(groups) and last in (0, rounds):  # What is only compiled has no turns.
+    return ''
+  return f'stopped: {len(found)} of {len(groups)} groups were measured, the last one in {last} of {rounds} rounds'
 
 
 def spread(values, form):

@@ -1,7 +1,7 @@
 """What `vit_jax.benchmark --what=peers` found, as results.csv, as a table and as a picture.
 
     python -m vit_jax.benchmark --what=peers --results=peers.json
-    python experiments/benchmark/tabulate.py peers.json
+    python experiments/benchmark/tables.py peers.json
 
 Takes several files, of other sizes or types, as if one run had measured all of them. With `--csv=results_amx.csv`,
 for another machine, that is what it writes, and no picture.

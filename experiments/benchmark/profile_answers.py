@@ -13,7 +13,6 @@ import itertools
 import multiprocessing
 import re
 import statistics
-import tempfile
 
 import profile_step
 
@@ -23,8 +22,8 @@ from vit_jax.benchmarks import setting as setting_lib
 
 BATCHES, ROUNDS = 20, 5
 WIDTHS = (128, 192, 384)
-PRODUCTS, BETWEEN, ELSE, NOTHING = ('products with weights', 'attention between tokens',
-                                    'LayerNorm, types, pictures', 'nothing: the host, and starting operations')
+PRODUCTS, BETWEEN, ELSE = 'products with weights', 'attention between tokens', 'LayerNorm, types, pictures'
+NOTHING = profile_step.NOTHING
 
 
 def part_here(name, names):
@@ -50,20 +49,11 @@ def setting_of(framework, width):
 
 
 def ours(width):
-  """-> (seconds of BATCHES batches, {group: seconds of them})."""
-  import jax
-
+  """-> seconds of BATCHES batches without the profiler, with it, and then of each part: {part: seconds}."""
   from vit_jax.benchmarks import ours as works
   work = works.make(setting_of('vit_jax', width))
   names = profile_step.names_of(work.step.as_text())
-  work.run(3)
-  alone = child.timed(work, BATCHES)
-  with tempfile.TemporaryDirectory() as folder:
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0
-    with jax.profiler.trace(folder, profiler_options=options):
-      wall = child.timed(work, BATCHES)
-    found = profile_step.shares(profile_step.events_of(folder))
+  alone, wall, found = profile_step.traced(work, BATCHES)
   table = collections.Counter()
   for name, seconds in found.items():
     table[part_here(name, names)] += seconds

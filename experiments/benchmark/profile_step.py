@@ -24,6 +24,7 @@ PARTS = {'augmentation': r'/augment/', 'optimizer and running mean': r'/update/'
          'attention, the rest': r'MultiHead',
          'MLP': r'MlpBlock', 'head and loss': r'/head'}
 KINDS = ('products', 'all else')
+NOTHING = 'nothing: the host, and starting operations'
 PRODUCT = re.compile(r'dot|matmul|convolution|custom-call')
 
 
@@ -86,12 +87,24 @@ def shares(events):
   return seconds
 
 
-def profile(recipe):
-  """-> rows of profile.csv for a recipe."""
+def traced(work, count):
+  """Takes so many steps twice: -> seconds without the profiler, with it, and then of each operation."""
   import jax
 
-  from vit_jax import config as config_lib
   from vit_jax.benchmarks import child
+  work.run(3)
+  alone = child.timed(work, count)
+  with tempfile.TemporaryDirectory() as folder:
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    with jax.profiler.trace(folder, profiler_options=options):
+      wall = child.timed(work, count)
+    return alone, wall, shares(events_of(folder))
+
+
+def profile(recipe):
+  """-> rows of profile.csv for a recipe."""
+  from vit_jax import config as config_lib
   from vit_jax.benchmarks import ours
   from vit_jax.benchmarks import setting as setting_lib
   config = importlib.import_module(recipe.removesuffix('.py').replace('/', '.')).get_config()
@@ -99,18 +112,11 @@ def profile(recipe):
                                 cache_dir=str(pathlib.Path('~/.cache/vit_jax').expanduser()))
   work = ours.Training(setting)
   names = names_of(work.step.as_text())
-  work.run(3)
-  alone = child.timed(work, STEPS)
-  with tempfile.TemporaryDirectory() as folder:
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0
-    with jax.profiler.trace(folder, profiler_options=options):
-      wall = child.timed(work, STEPS)
-    found = shares(events_of(folder))
+  alone, wall, found = traced(work, STEPS)
   table = collections.Counter()
   for name, seconds in found.items():
     table[part_of(name, names), kind_of(name, names)] += seconds
-  table['nothing: the host, and starting operations', 'all else'] = wall - sum(found.values())
+  table[NOTHING, 'all else'] = wall - sum(found.values())
   print(f'\n{recipe}: {1e3 * alone / STEPS:.0f} ms a step, {1e3 * wall / STEPS:.0f} ms under the profiler\n')
   print('| part | products, % | all else, % | together, % |\n|---|---|---|---|')
   percent = lambda wanted: f'{100 * sum(value for key, value in table.items() if wanted(*key)) / wall:.1f}'

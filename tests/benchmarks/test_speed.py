@@ -15,7 +15,7 @@ def test_everybody_is_there_once():
   names = [setting.name for setting in speed.group('train', BOTH, peers=True, width=64)]
   assert len(names) == len(set(names)) == 2 + 2 * (1 + 2 * 2)
   names = [setting.name for setting in speed.group('predict', BOTH, peers=True)]
-  assert len(names) == len(set(names)) == 2 + (2 + 6 + 2) + (1 + 6 + 2)
+  assert len(names) == len(set(names)) == 2 + (2 + 8 + 2) + (1 + 8 + 2)
   # The Predictor's type is its own.
   assert [name for name in names if 'Predictor' in name] == ['vit_jax Predictor, float32']
   assert all(setting.framework == 'vit_jax' for setting in speed.group('train', BOTH))

@@ -10,7 +10,7 @@ from vit_jax.errors import BadInput
 # The ways in which each framework does a piece of work.
 OURS = {'train': ('step',), 'predict': ('evaluation', 'Predictor')}
 PEERS = {'train': {'torch': ('eager', 'compiled')},
-         'predict': {'torch': ('eager', 'compiled', 'frozen'), 'timm': ('eager', 'compiled')}}
+         'predict': {'torch': ('eager', 'compiled', 'frozen', 'tuned'), 'timm': ('eager', 'compiled')}}
 
 
 def group(work, dtypes, *, peers=False, **sizes):

@@ -16,8 +16,12 @@ def gelu(x: jax.Array, approximate: bool) -> jax.Array:
 
   With constants of bfloat16 the approximation would be off by 0.1 %, and XLA would not know it as what oneDNN can
   compute inside the product before it. The backward pass computes it anew: `x` is all that it keeps.
+
+  On a CPU, where nothing is differentiated, bfloat16 is given the function itself in either case: oneDNN computes that
+  in half the time, they differ by less than 0.0005, and a model's logits by a tenth of what rounding to bfloat16 does.
   """
-  return _of_float32(x, approximate)
+  exact_is_faster = x.dtype == jnp.bfloat16 and jax.default_backend() == 'cpu'
+  return _of_float32(x, approximate and not exact_is_faster)
 
 
 def _forward(x: jax.Array, approximate: bool) -> tuple[jax.Array, jax.Array]:

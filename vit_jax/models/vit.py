@@ -46,7 +46,9 @@ class SelfAttention(nn.Module):
     check_heads(width, self.num_heads)
     split = lambda name: dense_lib.Dense((self.num_heads, width // self.num_heads), dtype=self.dtype, name=name)(tokens)
     q, k, v = split('query'), split('key'), split('value')  # [B,T,heads,D_h]
-    scores = jnp.einsum('bqhd,bkhd->bhqk', q, k) / np.sqrt(q.shape[-1]).astype(self.dtype)
+    # As Flax, divided before the product: where tokens are many, XLA makes f32[B,heads,T,T] of it afterwards.
+    q = q / np.sqrt(q.shape[-1]).astype(self.dtype)
+    scores = jnp.einsum('bqhd,bkhd->bhqk', q, k)
     weights = nn.softmax(scores)  # A, [B,heads,T,T]: each row sums to one
     if not self.is_initializing():
       # For explain/: A can be read, and the gradient with respect to it. Where nobody asks, both do nothing.

@@ -26,12 +26,14 @@ class Dense(nn.Module):
   """Multiplies the last dimensions of its input with a kernel: [..., *inputs] -> [..., *features].
 
   `num_inputs` says how many dimensions that are. The parameters are those of `nn.DenseGeneral`: kernel
-  f32[*inputs, *features], bias f32[*features]; they are drawn as for [prod(inputs), prod(features)].
+  f32[*inputs, *features], bias f32[*features]; they are drawn as for [prod(inputs), prod(features)]. The output is
+  `scale` times theirs, by way of both, which are fewer numbers than it.
   """
   features: tuple[int, ...]
   num_inputs: int = 1
   dtype: Any = jnp.float32
   bias_init: Any = nn.initializers.zeros
+  scale: float = 1.0
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -40,5 +42,7 @@ class Dense(nn.Module):
     draw = lambda key, shape: nn.initializers.xavier_uniform()(key, flat).reshape(shape)
     kernel = self.param('kernel', draw, (*inputs, *self.features))
     bias = self.param('bias', lambda key, shape: self.bias_init(key, flat[1:]).reshape(shape), self.features)
+    if self.scale != 1:
+      kernel, bias = kernel * self.scale, bias * self.scale
     y = x.astype(self.dtype).reshape(-1, flat[0]) @ kernel.astype(self.dtype).reshape(flat)
     return add_bias(y, bias.astype(self.dtype).reshape(-1)).reshape(*outer, *self.features)

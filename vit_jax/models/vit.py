@@ -44,10 +44,11 @@ class SelfAttention(nn.Module):
   def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
     width = tokens.shape[-1]
     check_heads(width, self.num_heads)
-    split = lambda name: dense_lib.Dense((self.num_heads, width // self.num_heads), dtype=self.dtype, name=name)(tokens)
-    q, k, v = split('query'), split('key'), split('value')  # [B,T,heads,D_h]
-    # As Flax, divided before the product: where tokens are many, XLA makes f32[B,heads,T,T] of it afterwards.
-    q = q / np.sqrt(q.shape[-1]).astype(self.dtype)
+    size = width // self.num_heads  # D_h
+    split = lambda name, scale=1.0: dense_lib.Dense((self.num_heads, size), dtype=self.dtype, scale=scale, name=name)(
+        tokens)
+    # [B,T,heads,D_h] each. Scores that are divided themselves become f32[B,heads,T,T] in XLA, and take longer.
+    q, k, v = split('query', size**-.5), split('key'), split('value')
     scores = jnp.einsum('bqhd,bkhd->bhqk', q, k)
     weights = nn.softmax(scores)  # A, [B,heads,T,T]: each row sums to one
     if not self.is_initializing():

@@ -28,6 +28,13 @@ def test_is_flaxs(ours, flax, shape):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, right)
 
 
+def test_output_is_scaled():
+  x = jax.random.normal(jax.random.key(1), (2, 5, 8))
+  params = jax.tree.map(lambda leaf: leaf + .1, dense.Dense((3, 4)).init(jax.random.key(0), x))
+  plain, scaled = (dense.Dense((3, 4), scale=scale).apply(params, x) for scale in (1.0, .3))
+  np.testing.assert_allclose(scaled, .3 * plain, rtol=1e-5, atol=1e-6)
+
+
 def test_computes_in_its_type_and_keeps_its_parameters():
   model = dense.Dense((4,), dtype=jnp.bfloat16)
   variables = model.init(jax.random.key(0), jnp.ones((2, 3)))

@@ -9,7 +9,6 @@ import csv
 import pathlib
 from unittest import mock
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +26,7 @@ HERE = pathlib.Path(__file__).parent
 
 def logits_of(opened, images, dtype, kind):
   """f32[PICTURES,K] of a model that computes in `dtype`, with one kind of GELU."""
-  gelu = lambda x, _: nn.gelu(x.astype(jnp.float32), approximate=kind == 'tanh').astype(x.dtype)
+  gelu = lambda x, _: gelu_lib.of_float32(x, kind == 'tanh')
   model = opened.model.clone(dtype=dtype)
 
   @jax.jit

@@ -10,7 +10,6 @@ out beforehand, which is what it does with frozen weights. One process a framewo
 from concurrent import futures
 import csv
 import functools
-import itertools
 import multiprocessing
 import pathlib
 import statistics
@@ -52,15 +51,14 @@ def drawn(inputs, outputs):
 
 def ours(inputs, outputs, after):
   """-> {OURS: ms}."""
-  from flax import linen as nn
   import jax
   import jax.numpy as jnp
 
-  gelu = lambda x: nn.gelu(x.astype(jnp.float32), approximate=after == 'tanh').astype(x.dtype)  # As models/gelu.py.
+  from vit_jax.models import gelu
 
   def multiply(tokens, matrices, bias):
     found = [tokens @ matrix + bias for matrix in matrices]
-    return found if after == 'nothing' else list(map(gelu, found))
+    return found if after == 'nothing' else [gelu.of_float32(each, after == 'tanh') for each in found]
 
   tokens, matrices = jax.tree.map(functools.partial(jnp.asarray, dtype=jnp.bfloat16), drawn(inputs, outputs))
   bias = jnp.zeros(outputs, jnp.bfloat16)
@@ -101,13 +99,11 @@ def main():
     writer.writeheader()
     writer.writerows(rows)
   print(f'\n| inputs, outputs | after it | {OURS}, ms | {PLAIN} | {PACKED} |\n|---|---|---|---|---|')
-  for (inputs, outputs, after), group in itertools.groupby(
-      sorted(rows, key=lambda row: cases().index((row['inputs'], row['outputs'], row['after']))),
-      key=lambda row: (row['inputs'], row['outputs'], row['after'])):
-    group = list(group)
-    medians = [statistics.median(row['ms'] for row in group if row['framework'] == name)
+  for case in cases():
+    medians = [statistics.median(row['ms'] for row in rows
+                                 if (row['inputs'], row['outputs'], row['after'], row['framework']) == (*case, name))
                for name in (OURS, PLAIN, PACKED)]
-    print(f'| {inputs}, {outputs} | {after} | ' + ' | '.join(f'{ms:.2f}' for ms in medians) + ' |')
+    print('| {}, {} | {} | {:.2f} | {:.2f} | {:.2f} |'.format(*case, *medians))
 
 
 if __name__ == '__main__':

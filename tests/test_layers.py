@@ -31,8 +31,8 @@ LAYERS = [
      'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness', 'reporting.charts', 'reporting.chance'],
     ['models.stem', 'models.tokens', 'muon', 'trivial', 'quiet', 'progress', 'digests', 'sweeping.launch',
      'sweeping.child'],
-    ['energy', 'machine', 'atomic', 'paths', 'models.dense', 'models.depthwise', 'models.gelu', 'processes',
-     'showing.guard', 'benchmarks.setting'],
+    ['energy', 'machine', 'atomic', 'paths', 'models.attention', 'models.dense', 'models.depthwise', 'models.gelu',
+     'models.norm', 'processes', 'showing.guard', 'benchmarks.setting'],
     ['errors', 'types', 'models.shifts'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -59,3 +59,17 @@ def test_it_is_computed_inside_the_product(dtype, name):
   product = jax.jit(lambda x, kernel: gelu_lib.gelu(x @ kernel, True))
   compiled = cpu.compile_fast(product, jnp.ones((512, 192), dtype), jnp.ones((192, 768), dtype))
   assert name in compiled.as_text()
+
+
+@pytest.mark.skipif(not cpu.has_onednn() or jax.default_backend() != 'cpu', reason='needs a jax with oneDNN')
+@pytest.mark.parametrize('approximate', [False, True])
+def test_behind_a_product_gradients_are_those_without_onednn(approximate):
+  # With a barrier before the backward pass XLA gave it GELU(x) for x.
+  rng = np.random.default_rng(0)
+  shapes = [(512, 192), (192, 768), (768, 192)]
+  x, kernel, last = (jnp.asarray(rng.normal(0, .2, shape), jnp.float32) for shape in shapes)
+  loss = lambda x, kernel, last: ((gelu_lib.gelu(x @ kernel, approximate) @ last) ** 2).mean()
+  gradients = jax.jit(jax.grad(loss, (0, 1, 2)))
+  found = cpu.compile_fast(gradients, x, kernel, last)(x, kernel, last)
+  for ours, wanted in zip(found, gradients(x, kernel, last), strict=True):
+    np.testing.assert_allclose(ours, wanted, atol=1e-4 * np.abs(wanted).max())

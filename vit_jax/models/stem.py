@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from vit_jax.errors import BadInput
 from vit_jax.models import dense
+from vit_jax.models import norm
 from vit_jax.models import shifts
 
 
@@ -76,7 +77,7 @@ def conv_stem(x: jax.Array, *, channels: tuple[int, ...], dtype: DTypeLike) -> j
   """3×3 convolutions of stride 2, each with LayerNorm and GELU (Xiao et al. 2021): halves the grid per layer."""
   for i, features in enumerate(channels):
     x = PatchEmbedding(features, kernel_size=3, stride=2, dtype=dtype, name=f'stem_conv_{i}')(x)
-    x = nn.gelu(nn.LayerNorm(dtype=dtype, name=f'stem_norm_{i}')(x))
+    x = nn.gelu(norm.LayerNorm(dtype=dtype, name=f'stem_norm_{i}')(x))
   return x
 
 

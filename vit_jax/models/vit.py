@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vit_jax.errors import BadInput
+from vit_jax.models import attention
 from vit_jax.models import dense as dense_lib
 from vit_jax.models import gelu as gelu_lib
+from vit_jax.models import norm as norm_lib
 from vit_jax.models import stem
 from vit_jax.models import tokens as tokens_lib
 from vit_jax.types import Params
@@ -47,16 +49,18 @@ class SelfAttention(nn.Module):
     size = width // self.num_heads  # D_h
     split = lambda name, scale=1.0: dense_lib.Dense((self.num_heads, size), dtype=self.dtype, scale=scale, name=name)(
         tokens)
-    # [B,T,heads,D_h] each. Scores that are divided themselves become f32[B,heads,T,T] in XLA, and take longer.
-    q, k, v = split('query', size**-.5), split('key'), split('value')
-    scores = jnp.einsum('bqhd,bkhd->bhqk', q, k)
-    weights = nn.softmax(scores)  # A, [B,heads,T,T]: each row sums to one
-    if not self.is_initializing():
-      # For explain/: A can be read, and the gradient with respect to it. Where nobody asks, both do nothing.
-      weights = self.perturb('weights', weights)
-      self.sow('intermediates', 'weights', weights)
-    weights = nn.Dropout(self.dropout_rate, deterministic=not train)(weights)
-    mixed = jnp.einsum('bhqk,bkhd->bqhd', weights, v)
+    q, k, v = split('query', size**-.5), split('key'), split('value')  # [B,T,heads,D_h] each
+    asked = self.has_variable('perturbations', 'weights') or any(
+        map(self.is_mutable_collection, ('intermediates', 'perturbations')))
+    seen = asked and not self.is_initializing()
+    if seen or (train and self.dropout_rate):
+      weights = attention.weights_of(q, k)
+      if seen:  # For explain/: A can be read, and the gradient with respect to it.
+        weights = self.perturb('weights', weights)
+        self.sow('intermediates', 'weights', weights)
+      mixed = attention.mix(nn.Dropout(self.dropout_rate, deterministic=not train)(weights), v)
+    else:
+      mixed = attention.attend(q, k, v)
     return dense_lib.Dense((width,), num_inputs=2, dtype=self.dtype, name='out')(mixed)
 
 
@@ -111,11 +115,11 @@ class EncoderBlock(nn.Module):
     if self.conv_grid:
       tokens = tokens_lib.ConvPositions(self.conv_grid, self.dtype, name='ConvPositions')(tokens)
     tokens = tokens_lib.PatchDropout(self.patch_dropout, self.num_kept, name='PatchDropout')(tokens, train=train)
-    norm = lambda name: nn.LayerNorm(self.norm_eps, dtype=self.dtype, name=name)
-    attention = SelfAttention(self.num_heads, self.attention_dropout_rate, self.dtype,
-                              name='MultiHeadDotProductAttention_1')
+    norm = lambda name: norm_lib.LayerNorm(self.norm_eps, self.dtype, name=name)
+    attend = SelfAttention(self.num_heads, self.attention_dropout_rate, self.dtype,
+                           name='MultiHeadDotProductAttention_1')
     mlp = MlpBlock(self.mlp_dim, self.dropout_rate, self.dtype, self.gelu, name='MlpBlock_3')
-    mixed = attention(norm('LayerNorm_0')(tokens), train=train)
+    mixed = attend(norm('LayerNorm_0')(tokens), train=train)
     mixed = nn.Dropout(self.dropout_rate, deterministic=not train)(mixed)
     drop_path = lambda name, added: tokens_lib.StochasticDepth(self.drop_path_rate, name=name)(added, train=train)
     tokens = tokens + drop_path('drop_path_0', mixed)  # z'_l = MSA(LN(z_{l-1})) + z_{l-1}
@@ -160,7 +164,7 @@ class Encoder(nn.Module):
       tokens = tokens[:, self.num_kept:].mean(axis=1, keepdims=True)
     # In `dtype` like the others: Flax keeps its statistics in float32 anyway, and a cast to float32
     # here is what XLA's oneDNN rewriter cannot digest.
-    return nn.LayerNorm(self.norm_eps, dtype=self.dtype, name='encoder_norm')(tokens)
+    return norm_lib.LayerNorm(self.norm_eps, self.dtype, name='encoder_norm')(tokens)
 
 
 class VisionTransformer(nn.Module):

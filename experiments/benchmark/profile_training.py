@@ -89,7 +89,8 @@ def main():
   rows = []
   for number, tokens in itertools.product(range(ROUNDS), TOKENS):
     for name, profile in (('vit_jax', ours), ('PyTorch', pytorchs))[::-1 if number % 2 else 1]:
-      with futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), initializer=cpu.keep_pages) as pool:
+      kept = cpu.keep_pages if profile is ours else None  # PyTorch's trainings are slower with it.
+      with futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), initializer=kept) as pool:
         alone, wall, table = pool.submit(profile, tokens).result()
       print(f'round {number}, {tokens} tokens, {name}: {1e3 * alone / STEPS:.0f} ms a step, '
             f'{1e3 * wall / STEPS:.0f} under the profiler', flush=True)

@@ -1,4 +1,4 @@
-"""Attention between tokens: Flax's function is the oracle, and float64."""
+"""Attention between tokens: Flax's function is the oracle."""
 from flax import linen as nn
 import jax
 import jax.numpy as jnp

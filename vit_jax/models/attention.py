@@ -23,7 +23,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
   """`mix(weights_of(q, k), v)`; the backward pass keeps A in the type of `q`, and no scores.
 
   Its gradient needs, for each query, the sum over keys of A times the gradient of A. That is the sum over features of
-  the output times its gradient (Dao et al. 2022, "FlashAttention", appendix B.2): 1/T·D_h of the numbers to read.
+  the output times its gradient (Dao et al. 2022, "FlashAttention", appendix B.2): D_h numbers to read in place of T.
   """
   return mix(weights_of(q, k), v)
 

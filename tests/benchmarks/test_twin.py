@@ -56,6 +56,17 @@ def test_it_learns_its_batch(twin, dtype):
   assert all(leaf.dtype == work.plain.pos_embed.dtype for leaf in work.plain.parameters())
 
 
+@pytest.mark.parametrize(('way', 'kernel'), [('eager', 'aten::_scaled_dot_product_flash_attention_for_cpu'),
+                                             ('eager math', 'aten::_scaled_dot_product_attention_math')])
+def test_attention_is_what_was_asked_for(twin, way, kernel):
+  from torch import profiler
+  work = twin.make(Setting('train', framework='torch', way=way, **SIZES))
+  with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as found:
+    loss = float(work.step())
+  assert kernel in {event.key for event in found.key_averages()}
+  assert loss == pytest.approx(float(twin.make(Setting('train', framework='torch', way='eager', **SIZES)).step()))
+
+
 def test_bfloat16_is_in_the_activations(twin):
   import torch
   for dtype, expected in (('float32', torch.float32), ('bfloat16', torch.bfloat16)):

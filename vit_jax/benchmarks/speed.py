@@ -9,7 +9,7 @@ from vit_jax.errors import BadInput
 
 # The ways in which each framework does a piece of work.
 OURS = {'train': ('step',), 'predict': ('evaluation', 'Predictor')}
-PEERS = {'train': {'torch': ('eager', 'compiled')},
+PEERS = {'train': {'torch': ('eager', 'compiled', 'eager math', 'compiled math')},
          'predict': {'torch': ('eager', 'compiled', 'frozen', 'tuned'), 'timm': ('eager', 'compiled')}}
 
 

@@ -1,8 +1,9 @@
 """The same ViT in PyTorch, as whoever uses PyTorch would write it for speed, and timm's; their train step and answers.
 
 What is done for them: threads set to the cores, channels-last pictures, one matrix for query, key and value, torch's
-own fused attention and fused AdamW, bfloat16 by autocast, and torch.compile, for answers also with its weights frozen,
-and then with each product by whichever of its kernels is the fastest here, called from C++.
+own fused attention and fused AdamW, bfloat16 by autocast, and torch.compile. In training also attention as products of
+matrices ('math'), which torch does not choose itself, and which a CPU may do faster. For answers also with its weights
+frozen, and then with each product by whichever of its kernels is the fastest here, called from C++.
 How torch's threads wait for each other is what OMP_WAIT_POLICY says where the benchmark is started: without it they
 spin, which is the fastest on a quiet machine, and thirty times as slow on a busy one as with PASSIVE.
 """
@@ -16,10 +17,13 @@ import warnings
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import attention
 from torch.nn import functional
 
 from vit_jax import machine
 from vit_jax.benchmarks import setting as setting_lib
+
+MATH = attention.SDPBackend.MATH
 
 
 def make(setting):
@@ -102,7 +106,7 @@ class Work:
       torch.set_float32_matmul_precision('high')  # As jax does without being told.
     model = timms(setting) if setting.framework == 'timm' else VisionTransformer(setting)
     self.plain = model.to(self.device, memory_format=torch.channels_last)
-    self.model = torch.compile(self.plain) if setting.way != 'eager' else self.plain
+    self.model = self.plain if setting.way.startswith('eager') else torch.compile(self.plain)
     rng, size, b = np.random.default_rng(0), setting.image_size, setting.batch_size
     self.images = torch.from_numpy(rng.integers(0, 256, (b, size, size, 3), np.uint8))
     self.labels = torch.from_numpy(rng.integers(0, setting_lib.CLASSES, b))
@@ -140,10 +144,13 @@ class Training(Work):
   def __init__(self, setting):
     super().__init__(setting)
     self.optimizer = torch.optim.AdamW(self.plain.parameters(), lr=1e-3, weight_decay=.05, fused=True)
+    math = setting.way.endswith('math')
+    self.attention = functools.partial(attention.sdpa_kernel, MATH) if math else contextlib.nullcontext
 
   def step(self):
     """Takes one step: -> the loss before it."""
-    loss = functional.cross_entropy(self.logits().float(), self.labels.to(self.device))
+    with self.attention():
+      loss = functional.cross_entropy(self.logits().float(), self.labels.to(self.device))
     self.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     self.optimizer.step()

@@ -13,7 +13,7 @@ BOTH = ['float32', 'bfloat16']
 
 def test_everybody_is_there_once():
   names = [setting.name for setting in speed.group('train', BOTH, peers=True, width=64)]
-  assert len(names) == len(set(names)) == 2 + 2 * (1 + 2 * 2)
+  assert len(names) == len(set(names)) == 2 + 2 * (1 + 2 * 4)
   names = [setting.name for setting in speed.group('predict', BOTH, peers=True)]
   assert len(names) == len(set(names)) == 2 + (2 + 8 + 2) + (1 + 8 + 2)
   # The Predictor's type is its own.

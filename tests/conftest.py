@@ -1,5 +1,4 @@
 """What all tests share: quiet libraries and quick compiling, set up before the first of them is imported."""
-import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -15,9 +14,6 @@ from vit_jax.models import described
 # Programs that run for a moment need no optimising, which takes half of these tests' time. The commands that tests
 # start inherit it. With 0 in its place everything runs as users have it, and must pass as well.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
-# jax 0.10 makes code for fused loops in two ways; the older one, which later versions have not, takes half as long.
-if importlib.metadata.version('jax').startswith('0.10.') and os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] == '1':
-  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_cpu_use_fusion_emitters=false'
 quiet.silence()
 
 

@@ -62,11 +62,20 @@ def kind_of(name, names):
   return 'products' if PRODUCT.search(f'{kind} {name}') else 'all else'
 
 
-def events_of(folder):
-  """(start, end, operation) of all that ran, in ns."""
+def profiled(run):
+  """Runs a function under jax's profiler: -> what it returns, and the profile's planes."""
   import jax
-  file, = pathlib.Path(folder).rglob('*.xplane.pb')
-  planes = jax.profiler.ProfileData.from_file(str(file)).planes
+  with tempfile.TemporaryDirectory() as folder:
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    with jax.profiler.trace(folder, profiler_options=options):
+      found = run()
+    file, = pathlib.Path(folder).rglob('*.xplane.pb')
+    return found, jax.profiler.ProfileData.from_file(str(file)).planes
+
+
+def events_of(planes):
+  """(start, end, operation) of all that ran, in ns."""
   return [(event.start_ns, event.end_ns, event.name.split('__onednn')[0])
           for plane in planes for line in plane.lines for event in line.events
           if event.name[:4] != 'end:' and any(key == 'hlo_op' for key, _ in event.stats)]
@@ -89,17 +98,11 @@ def shares(events):
 
 def traced(work, count):
   """Takes so many steps twice: -> seconds without the profiler, with it, and then of each operation."""
-  import jax
-
   from vit_jax.benchmarks import child
   work.run(3)
   alone = child.timed(work, count)
-  with tempfile.TemporaryDirectory() as folder:
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0
-    with jax.profiler.trace(folder, profiler_options=options):
-      wall = child.timed(work, count)
-    return alone, wall, shares(events_of(folder))
+  wall, planes = profiled(lambda: child.timed(work, count))
+  return alone, wall, shares(events_of(planes))
 
 
 def profile(recipe):
@@ -128,6 +131,14 @@ def profile(recipe):
            'share': round(seconds / wall, 4)} for (part, kind), seconds in table.most_common()]
 
 
+def write(path, rows):
+  """Writes rows, which have the same keys, as a table."""
+  with path.open('w', newline='', encoding='utf-8') as file:
+    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+
+
 def main():
   """Profiles each recipe."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,11 +146,7 @@ def main():
   recipes = parser.parse_args().recipes
   from vit_jax import cpu
   cpu.keep_pages()
-  rows = [row for recipe in recipes for row in profile(recipe)]
-  with (HERE / 'profile.csv').open('w', newline='', encoding='utf-8') as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+  write(HERE / 'profile.csv', [row for recipe in recipes for row in profile(recipe)])
 
 
 if __name__ == '__main__':

@@ -1,17 +1,13 @@
 """Profiles of frameworks that do the same, in turns: what profile_answers and profile_training share."""
 import collections
 from concurrent import futures
-import csv
 import itertools
 import multiprocessing
-import pathlib
 import statistics
 
 import profile_step
 
 from vit_jax.benchmarks import child
-
-HERE = pathlib.Path(__file__).parent
 
 
 def our_parts(work, count, part_of):
@@ -61,10 +57,7 @@ def compare(file, rounds, sizes, profiles, parts, count):
             'under the profiler', flush=True)
       rows += [{'round': number, name: value, 'framework': framework, 'part': part,
                 'ms': round(1e3 * seconds / count, 3)} for part, seconds in table.items()]
-  with (HERE / file).open('w', newline='', encoding='utf-8') as opened:
-    writer = csv.DictWriter(opened, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+  profile_step.write(profile_step.HERE / file, rows)
   print(f'\n| {name} | part | {" | ".join(f"{framework}, ms" for framework in profiles)} |')
   print('|---' * (2 + len(profiles)) + '|')
   for value, part in itertools.product(values, parts):

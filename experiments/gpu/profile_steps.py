@@ -11,13 +11,18 @@ parts.
 import argparse
 import collections
 from concurrent import futures
-import csv
 import importlib
 import pathlib
 import re
 import sys
-import tempfile
 import time
+
+import jax
+
+from vit_jax import job as job_lib
+from vit_jax import sharding
+from vit_jax.benchmarks import child
+from vit_jax.benchmarks import ours
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / 'benchmark'))
@@ -29,8 +34,6 @@ PRODUCT = re.compile('nvjet|gemm|splitK')
 
 def job_of(recipe):
   """The Job of a recipe in bfloat16, on as many made-up pictures as one of its batches has."""
-  from vit_jax import job as job_lib
-  from vit_jax.benchmarks import ours
   config = importlib.import_module(f'configs.{recipe}').get_config()
   config.dtype, config.optim.warmup_epochs, config.epochs = 'bfloat16', 0.0, 1000.0
   classes = 200 if 'tiny' in recipe else len(config.data.classes) or 10
@@ -38,41 +41,16 @@ def job_of(recipe):
   return job_lib.make(config, data, job_lib.build_model(config, None, classes, config.data.image_size))
 
 
-def prepared(recipe):
-  """-> the job, its first state and its compiled step."""
-  job = job_of(recipe)
-  state = job.initial_state()
-  return job, state, job.compiled_train_step(state, job.size_at(job.total_steps))
+class Steps(ours.Training):
+  """A recipe's train step, on the same batch again and again."""
 
-
-class Steps:
-  """A step, again and again on the same batch."""
-
-  def __init__(self, job, state, step):
-    import jax
-
-    from vit_jax.benchmarks import ours
-    self.job, self.state, self.step, self.key = job, state, step, jax.random.key(0)
-    self.batch = ours.first_batch(job)
-
-  def as_training_does(self, count):
-    """Takes so many steps, one of which is waiting at most: -> seconds."""
-    import jax
-
-    from vit_jax import sharding
-    started, waiting = time.perf_counter(), None
-    for _ in range(count):
-      self.state, metrics = self.step(self.state, sharding.shard_batch(self.batch, self.job.mesh), self.key)
-      jax.block_until_ready(waiting)
-      waiting = metrics
-    jax.block_until_ready(self.state)
-    return time.perf_counter() - started
+  def __init__(self, recipe):
+    self.job = job_of(recipe)
+    self.batch, self.pictures = ours.first_batch(self.job), self.job.config.batch_size
+    self.begin()
 
   def queued(self, count):
-    """The same without ever waiting: -> seconds until all are over."""
-    import jax
-
-    from vit_jax import sharding
+    """Takes so many steps and waits for none but the last: -> seconds."""
     batch, started = sharding.shard_batch(self.batch, self.job.mesh), time.perf_counter()
     for _ in range(count):
       self.state, _ = self.step(self.state, batch, self.key)
@@ -81,16 +59,9 @@ class Steps:
 
   def events(self):
     """(start, end, kernel) of all that ran on the device in PROFILED steps, in ns."""
-    import jax
-    with tempfile.TemporaryDirectory() as folder:
-      options = jax.profiler.ProfileOptions()
-      options.python_tracer_level = 0
-      with jax.profiler.trace(folder, profiler_options=options):
-        self.as_training_does(PROFILED)
-      file, = pathlib.Path(folder).rglob('*.xplane.pb')
-      return [(event.start_ns, event.end_ns, event.name)
-              for plane in jax.profiler.ProfileData.from_file(str(file)).planes if 'GPU' in plane.name
-              for line in plane.lines if line.name.startswith('Stream') for event in line.events]
+    _, planes = profile_step.profiled(lambda: self.run(PROFILED))
+    return [(event.start_ns, event.end_ns, event.name) for plane in planes if 'GPU' in plane.name
+            for line in plane.lines if line.name.startswith('Stream') for event in line.events]
 
 
 def busy(events):
@@ -109,19 +80,16 @@ def part_of(kernel, names):
   return profile_step.part_of(kernel, names) if kernel in names else 'copies and the like'
 
 
-def profile(recipe, job, state, step):
+def profile(recipe, steps):
   """-> the row of steps.csv for a recipe, and its rows of profile.csv."""
-  from vit_jax import forecast
-  steps = Steps(job, state, step)
-  steps.as_training_does(3)
-  as_training, queued = 1e3 * steps.as_training_does(STEPS) / STEPS, 1e3 * steps.queued(STEPS) / STEPS
+  steps.run(3)
+  as_training, queued = 1e3 * child.timed(steps, STEPS) / STEPS, 1e3 * steps.queued(STEPS) / STEPS
   events = steps.events()
-  names = {re.sub('[.-]', '_', name): found for name, found in profile_step.names_of(step.as_text()).items()}
+  names = {re.sub('[.-]', '_', name): found for name, found in profile_step.names_of(steps.step.as_text()).items()}
   parts = collections.Counter()
   for start, end, kernel in events:
     parts[part_of(kernel, names)] += (end - start) / PROFILED / 1e6
-  size = job.config.batch_size
-  flop = forecast.step_flops(job, job.size_at(job.total_steps))
+  size, flop = steps.pictures, steps.flops()
   row = {'recipe': recipe, 'batch_size': size, 'ms_a_step': round(as_training, 2), 'ms_queued': round(queued, 2),
          'ms_busy': round(busy(events) / PROFILED / 1e6, 2), 'kernels': round(len(events) / PROFILED),
          'gflop': round(flop / 1e9), 'tflop_a_second': round(flop / as_training / 1e9),
@@ -131,27 +99,18 @@ def profile(recipe, job, state, step):
                for part, ms in parts.most_common()]
 
 
-def write(name, rows):
-  """Writes a table beside this script."""
-  with (HERE / name).open('w', newline='', encoding='utf-8') as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-
-
 def main():
   """Compiles all recipes at once, and profiles one after the other."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('recipes', nargs='+')
   recipes = parser.parse_args().recipes
-  import jax
   if jax.default_backend() != 'gpu':
     sys.exit(f'this is for a GPU, and JAX sees {jax.default_backend()!r}; on a CPU take '
              'experiments/benchmark/profile_step.py')
   with futures.ThreadPoolExecutor() as pool:
-    found = [profile(recipe, *ready) for recipe, ready in zip(recipes, pool.map(prepared, recipes), strict=True)]
-  write('steps.csv', [row for row, _ in found])
-  write('profile.csv', [row for _, rows in found for row in rows])
+    found = [profile(recipe, steps) for recipe, steps in zip(recipes, list(pool.map(Steps, recipes)), strict=True)]
+  profile_step.write(HERE / 'steps.csv', [row for row, _ in found])
+  profile_step.write(HERE / 'profile.csv', [row for _, rows in found for row in rows])
 
 
 if __name__ == '__main__':

@@ -23,8 +23,7 @@ def test_gradient_is_what_finite_differences_say(approximate):
   exact = lambda x: x * stats.norm.cdf(x)
   by_tanh = lambda x: x * .5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + .044715 * x ** 3)))
   f = by_tanh if approximate else exact
-  # 3e-6 but for the way in which conftest.py has jax 0.10 make its code, whose erf is off by 5e-6 far from zero.
-  np.testing.assert_allclose(found, (f(X + 1e-5) - f(X - 1e-5)) / 2e-5, atol=6e-6)
+  np.testing.assert_allclose(found, (f(X + 1e-5) - f(X - 1e-5)) / 2e-5, atol=3e-6)
 
 
 def test_approximation_is_flaxs():

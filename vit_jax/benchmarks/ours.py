@@ -107,6 +107,10 @@ class Training(Work):
 
   def __init__(self, setting):
     super().__init__(setting)
+    self.begin()
+
+  def begin(self):
+    """Makes the job's first state and compiles its step."""
     self.state, self.key, self.waiting = self.job.initial_state(), jax.random.key(0), None
     self.step = self.job.compiled_train_step(self.state, self.job.size_at(self.job.total_steps))
     self.alone = train.one_by_one(self.job, self.step)

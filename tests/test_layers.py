@@ -27,12 +27,14 @@ LAYERS = [
     ['data.digits', 'data.tfds_sets', 'data.folder', 'data.inspect', 'data.clear', 'data.pipeline', 'models.variants',
      'optim', 'checkpoint', 'config', 'tensorboard', 'command', 'metrics', 'corruptions'],
     ['models.vit', 'models.resnet', 'data.source', 'data.duplicates', 'data.cache', 'data.picture', 'data.scan',
-     'data.tiny_imagenet', 'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses', 'cpu',
+     'data.tiny_imagenet', 'data.tfds_features', 'data.pixel_file', 'sharding', 'augment', 'losses',
      'interrupt', 'explain.heads', 'explain.overlay', 'explain.faithfulness', 'reporting.charts', 'reporting.chance'],
     ['models.stem', 'models.tokens', 'muon', 'trivial', 'quiet', 'progress', 'digests', 'sweeping.launch',
      'sweeping.child'],
     ['energy', 'machine', 'atomic', 'paths', 'models.attention', 'models.dense', 'models.depthwise', 'models.gelu',
      'models.norm', 'processes', 'showing.guard', 'benchmarks.setting'],
+    ['models.sums'],
+    ['cpu'],
     ['errors', 'types', 'models.shifts'],
 ]
 LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in modules}

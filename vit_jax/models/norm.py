@@ -6,6 +6,9 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vit_jax import cpu
+from vit_jax.models import sums
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: Any) -> jax.Array:
@@ -23,20 +26,19 @@ def _backward(epsilon: float, dtype: Any, kept: tuple[jax.Array, jax.Array], gra
     jax.Array, jax.Array, jax.Array]:
   del dtype
   # The barriers are for XLA on a CPU. Without the first one it would share the statistics with the forward pass, and
-  # then not know that as a LayerNorm, which oneDNN computes; without the others it would sum number by number.
-  barrier = jax.lax.optimization_barrier if jax.default_backend() == 'cpu' else lambda numbers: numbers
-  x, scale = barrier(kept)
+  # then not know that as a LayerNorm, which oneDNN computes; without the others it would compute sums anew where they
+  # are used.
+  x, scale = cpu.barrier(kept)
   width = x.shape[-1]
   rows, by = x.reshape(-1, width).astype(jnp.float32), gradient.reshape(-1, width).astype(jnp.float32)
-  mean = rows.mean(-1, keepdims=True)
-  variance = jnp.maximum((rows * rows).mean(-1, keepdims=True) - mean * mean, 0)  # As Flax computes it.
-  mean, inverse = barrier((mean, jax.lax.rsqrt(variance + epsilon)))
-  normal = (rows - mean) * inverse
-  scaled = by * scale
-  sums = barrier((scaled.mean(-1, keepdims=True), (scaled * normal).mean(-1, keepdims=True)))
-  of_x = inverse * (scaled - sums[0] - normal * sums[1])
-  of_scale, of_bias = barrier((by * normal, by))
-  return of_x.astype(x.dtype).reshape(x.shape), of_scale.sum(0), of_bias.sum(0)
+  average = lambda numbers: sums.over_features(numbers) / width
+  mean = average(rows)
+  variance = jnp.maximum(average(rows * rows) - mean * mean, 0)  # As Flax computes it.
+  mean, inverse = cpu.barrier((mean, jax.lax.rsqrt(variance + epsilon)))
+  normal, scaled = (rows - mean) * inverse, by * scale
+  along = cpu.barrier((average(scaled), average(scaled * normal)))
+  of_x = inverse * (scaled - along[0] - normal * along[1])
+  return of_x.astype(x.dtype).reshape(x.shape), sums.over_tokens(by * normal), sums.over_tokens(by)
 
 
 normalize.defvjp(_forward, _backward)

@@ -9,6 +9,11 @@ import profile_step
 
 from vit_jax.benchmarks import child
 
+# What the settings that are compared have in common, {field: value}.
+SIZES = [{'dtype': dtype, 'tokens': tokens, 'width': width}
+         for dtype, tokens in (('bfloat16', 64), ('bfloat16', 256), ('float32', 64)) for width in (128, 192, 384)]
+ALONE = 'all of it, without the profiler'
+
 
 def our_parts(work, count, part_of):
   """Seconds of `count` steps of ours without the profiler, with it, and of each part: {part_of(operation): seconds}.
@@ -40,27 +45,32 @@ def pytorchs_parts(work, count, part_of, counts):
   return alone, wall, table
 
 
-def compare(file, rounds, sizes, profiles, parts, count):
-  """Runs `profiles`, {framework: (function, process initializer)}, for each of `sizes` = (name, values), in turns.
+def compare(file, rounds, profiles, parts, count):
+  """Runs `profiles`, {framework: (function, process initializer)}, for each of SIZES, in turns.
 
-  A function takes a size and returns what `our_parts` does. Writes all numbers beside this script and prints the
-  medians over the rounds, in milliseconds a step; the rest of `wall` is the last one of `parts`.
+  A function takes one of them and returns what `our_parts` does. Writes all numbers beside this script after each
+  round, and prints the medians over the rounds, in milliseconds a step; the rest of `wall` is the last of `parts`.
   """
-  name, values = sizes
   rows = []
-  for number, value in itertools.product(range(rounds), values):
-    for framework, (profile, start) in list(profiles.items())[::-1 if number % 2 else 1]:
-      with futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), initializer=start) as pool:
-        alone, wall, table = pool.submit(profile, value).result()
-      table[parts[-1]] = wall - sum(table.values())
-      print(f'round {number}, {name} {value}, {framework}: {1e3 * alone / count:.1f} ms, {1e3 * wall / count:.1f} '
-            'under the profiler', flush=True)
-      rows += [{'round': number, name: value, 'framework': framework, 'part': part,
-                'ms': round(1e3 * seconds / count, 3)} for part, seconds in table.items()]
-  profile_step.write(profile_step.HERE / file, rows)
-  print(f'\n| {name} | part | {" | ".join(f"{framework}, ms" for framework in profiles)} |')
+  for number in range(rounds):
+    for size in SIZES:
+      for framework, (profile, start) in list(profiles.items())[::-1 if number % 2 else 1]:
+        with futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), initializer=start) as pool:
+          alone, wall, table = pool.submit(profile, size).result()
+        table[parts[-1]], table[ALONE] = wall - sum(table.values()), alone
+        print(f'round {number}, {named(size)}, {framework}: {1e3 * alone / count:.1f} ms, {1e3 * wall / count:.1f} '
+              'under the profiler', flush=True)
+        rows += [{'round': number, **size, 'framework': framework, 'part': part,
+                  'ms': round(1e3 * seconds / count, 3)} for part, seconds in table.items()]
+    profile_step.write(profile_step.HERE / file, rows)
+  print(f'\n| size | part | {" | ".join(f"{framework}, ms" for framework in profiles)} |')
   print('|---' * (2 + len(profiles)) + '|')
-  for value, part in itertools.product(values, parts):
-    medians = [statistics.median([row['ms'] for row in rows if (row[name], row['part'], row['framework']) == (
-        value, part, framework)] or [0]) for framework in profiles]
-    print(f'| {value} | {part} | {" | ".join(f"{median:.1f}" for median in medians)} |')
+  for size, part in itertools.product(SIZES, (*parts, ALONE)):
+    medians = [statistics.median([row['ms'] for row in rows if row.items() >= {
+        **size, 'part': part, 'framework': framework}.items()] or [0]) for framework in profiles]
+    print(f'| {named(size)} | {part} | {" | ".join(f"{median:.1f}" for median in medians)} |')
+
+
+def named(size):
+  """A size for a person."""
+  return ', '.join(f'{name} {value}' for name, value in size.items())

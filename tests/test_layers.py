@@ -32,7 +32,7 @@ LAYERS = [
     ['models.stem', 'models.tokens', 'muon', 'trivial', 'quiet', 'progress', 'digests', 'sweeping.launch',
      'sweeping.child'],
     ['energy', 'machine', 'atomic', 'paths', 'models.attention', 'models.dense', 'models.depthwise', 'models.gelu',
-     'models.norm', 'processes', 'showing.guard', 'benchmarks.setting'],
+     'models.norm', 'models.rounded', 'processes', 'showing.guard', 'benchmarks.setting'],
     ['models.sums'],
     ['cpu'],
     ['errors', 'types', 'models.shifts'],

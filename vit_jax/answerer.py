@@ -12,6 +12,7 @@ from vit_jax import processes
 from vit_jax import sharding
 from vit_jax.data import pipeline
 from vit_jax.models import features as features_lib
+from vit_jax.models import rounded
 
 # So many of the training pictures, evenly spaced, are enough for the Gaussians, and can be found as nearest ones.
 REMEMBERED = 10_000
@@ -38,7 +39,8 @@ class Answerer:
   def __init__(self, job, params, dtype=None):
     """The job's model with these parameters, in its own dtype or another."""
     model = job.model.clone(dtype=dtype or job.model.dtype)
-    self.params, self.mesh, self.batch_size = params, job.mesh, job.eval_batch_size()
+    self.params = params = rounded.rounded(params, model.dtype)
+    self.mesh, self.batch_size = job.mesh, job.eval_batch_size()
     image = self.batch_size, *job.data.train.images.shape[1:]
     self.step = job.compiled(lambda params, images: features_lib.features_and_logits(model, params, images), params,
                              jax.ShapeDtypeStruct(image, jnp.uint8))

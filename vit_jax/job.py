@@ -22,6 +22,7 @@ from vit_jax.data import load
 from vit_jax.data import pipeline
 from vit_jax.errors import BadInput
 from vit_jax.models import described
+from vit_jax.models import rounded
 from vit_jax.models import variants
 from vit_jax.weights import load as load_weights
 
@@ -170,7 +171,7 @@ class Job:
 
   def evaluate(self, params, source):
     """One pass over a source -> metrics, as `evaluate.evaluate` says; the first call compiles."""
-    batch_size = self.eval_batch_size()
+    batch_size, params = self.eval_batch_size(), rounded.rounded(params, self.model.dtype)
     if self.eval_step is None:
       step = evaluate.make_eval_step(self.model, flip=self.config.augment.flip)
       batch = {**self.abstract_batch(batch_size), 'mask': jax.ShapeDtypeStruct((batch_size,), jnp.bool)}

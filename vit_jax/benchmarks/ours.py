@@ -20,6 +20,7 @@ from vit_jax import train
 from vit_jax.benchmarks import setting as setting_lib
 from vit_jax.data import source
 from vit_jax.models import flops
+from vit_jax.models import rounded
 from vit_jax.models import variants
 from vit_jax.models import vit
 from vit_jax.weights import load
@@ -140,7 +141,7 @@ class Evaluation(Work):
     model = self.job.model
     answer = lambda params, images: jax.nn.softmax(
         model.apply({'params': params}, augment.normalize(images), train=False).astype(jnp.float32))
-    self.params = self.job.initial_state().params
+    self.params = rounded.rounded(self.job.initial_state().params, model.dtype)
     self.step = self.job.compiled(answer, self.params, self.job.abstract_batch(self.pictures)['image'])
 
   def run(self, count):

@@ -12,7 +12,8 @@ from vit_jax.models import vit
 SIZES = dict(num_classes=3, patch_size=4, hidden_size=96, num_layers=2, num_heads=4, mlp_dim=384, dtype=jnp.bfloat16)
 # Heads of 24 features: the query's scale is no power of two, so that rounding before it would be seen.
 MODELS = {'paper': SIZES, 'distilled': SIZES | {'classifier': 'distilled', 'gelu': 'erf'},
-          'small': SIZES | {'patch_size': 2, 'classifier': 'gap', 'stem': 'conv', 'stem_channels': (16,), 'conv_positions': True}}
+          'small': SIZES | {'patch_size': 2, 'classifier': 'gap', 'stem': 'conv', 'stem_channels': (16,),
+                            'conv_positions': True}}
 
 
 def images():

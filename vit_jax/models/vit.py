@@ -122,16 +122,9 @@ class EncoderBlock(nn.Module):
     mixed = attend(norm('LayerNorm_0')(tokens), train=train)
     mixed = nn.Dropout(self.dropout_rate, deterministic=not train)(mixed)
     drop_path = lambda name, added: tokens_lib.StochasticDepth(self.drop_path_rate, name=name)(added, train=train)
-    tokens = add(tokens, drop_path('drop_path_0', mixed))  # z'_l = MSA(LN(z_{l-1})) + z_{l-1}
+    tokens = dense_lib.add(tokens, drop_path('drop_path_0', mixed))  # z'_l = MSA(LN(z_{l-1})) + z_{l-1}
     added = mlp(norm('LayerNorm_2')(tokens), train=train)
-    return add(tokens, drop_path('drop_path_1', added))  # z_l = MLP(LN(z'_l)) + z'_l
-
-
-def add(tokens: jax.Array, others: jax.Array) -> jax.Array:
-  """[B,T,D], [B,T,D] -> [B,T,D], their sum."""
-  # By rows, the shape that products have: between two shapes XLA copies what oneDNN adds inside the product.
-  rows = lambda numbers: numbers.reshape(-1, numbers.shape[-1])
-  return (rows(tokens) + rows(others)).reshape(tokens.shape)
+    return dense_lib.add(tokens, drop_path('drop_path_1', added))  # z_l = MLP(LN(z'_l)) + z'_l
 
 
 class Encoder(nn.Module):

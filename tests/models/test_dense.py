@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vit_jax import cpu
 from vit_jax.models import dense
 
 XAVIER = nn.initializers.xavier_uniform()
@@ -40,3 +41,27 @@ def test_computes_in_its_type_and_keeps_its_parameters():
   variables = model.init(jax.random.key(0), jnp.ones((2, 3)))
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
   assert model.apply(variables, jnp.ones((2, 3))).dtype == jnp.bfloat16
+
+
+class Residual(nn.Module):
+  """Two layers, what comes in added to each of them: [B,T,D] -> [B,T,D]."""
+
+  @nn.compact
+  def __call__(self, x):
+    for _ in range(2):
+      x = dense.add(x, dense.Dense((x.shape[-1],), dtype=x.dtype)(x))
+    return x
+
+
+def test_adds():
+  x, y = jax.random.normal(jax.random.key(1), (2, 3, 5, 8))
+  np.testing.assert_array_equal(dense.add(x, y), x + y)
+
+
+@pytest.mark.skipif(not cpu.has_onednn() or jax.default_backend() != 'cpu', reason='needs a jax with oneDNN')
+def test_sum_is_computed_inside_the_product():
+  x = jax.random.normal(jax.random.key(1), (32, 64, 128), jnp.bfloat16)
+  params = Residual().init(jax.random.key(0), x)
+  text = cpu.compile_fast(jax.jit(Residual().apply), params, x).as_text()
+  assert text.count('"BINARY_ADD"') == 2
+  assert 'bitcast_bitcast_fusion' not in text  # As XLA calls it where it copies what is added from shape to shape.

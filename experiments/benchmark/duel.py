@@ -1,11 +1,11 @@
 """Ours and the fastest ways of the others once more, few processes and many short turns: for machines that are loud.
 
-    pip install -e '.[benchmarks]'
+    pip install -e '.[benchmarks,figures]'
     python experiments/benchmark/duel.py results_amx.csv results.csv
 
 For each piece of work, type and size in those tables the two fastest ways of the others in each of them meet ours. They
-keep their memory between turns, and each turn is half a second or one step. Prints medians, and writes duel.csv beside
-this script, after each size.
+keep their memory between turns, and each turn is half a second or one step. Writes duel.csv and duel.png beside this
+script, and prints medians. Without a table, it prints and draws what duel.csv has.
 """
 import argparse
 import contextlib
@@ -64,27 +64,72 @@ def duel(size, settings):
     for number in range(ROUNDS + 1):
       for one in contenders[::-1 if number % 2 else 1]:
         speeds[one.setting.name].append(one.pool.submit(short_turn).result())
-  speeds = {name: found[1:] for name, found in speeds.items()}  # The first one brings the memory.
+  return [dict(zip(SIZE, size, strict=True)) | {'who': name, 'round': number, 'pictures_per_second': round(one, 2)}
+          for name, found in speeds.items() for number, one in enumerate(found[1:])]  # The first one brings the memory.
+
+
+def judged(rows):
+  """Rows of one size -> the fastest other, medians of our and of its pictures a second, the ratio in each round."""
+  speeds = {}
+  for row in rows:
+    speeds.setdefault(row['who'], []).append(float(row['pictures_per_second']))
   ours, *others = speeds
   other = max(others, key=lambda name: statistics.median(speeds[name]))
   ratios = [mine / its for mine, its in zip(speeds[ours], speeds[other], strict=True)]
+  return other, statistics.median(speeds[ours]), statistics.median(speeds[other]), ratios
+
+
+def by_size(rows):
+  """{size: its rows}."""
+  found = {}
+  for row in rows:
+    found.setdefault(tuple(row[key] for key in SIZE), []).append(row)
+  return found
+
+
+def line(size, rows):
+  """What is said of a size, in Markdown."""
+  other, mine, its, ratios = judged(rows)
   low, middle, high = statistics.quantiles(ratios, n=4)
-  print(f'| {" | ".join(size)} | {statistics.median(speeds[ours]):,.0f} | {statistics.median(speeds[other]):,.0f} | '
-        f'{other} | **{middle:.2f}** | {low:.2f} to {high:.2f} |', flush=True)
-  return [dict(zip(SIZE, size, strict=True)) | {'who': name, 'round': number, 'pictures_per_second': round(one, 2)}
-          for name, found in speeds.items() for number, one in enumerate(found)]
+  other = other.replace(f', {size[1]}', '')
+  return f'| {" | ".join(size)} | {mine:,.0f} | {its:,.0f} | {other} | **{middle:.2f}** | {low:.2f} to {high:.2f} |'
+
+
+def draw(rows, path):
+  """A dot for each round's ratio, a bar for their median."""
+  from matplotlib import pyplot as plt
+  sizes = by_size(rows)
+  figure, axis = plt.subplots(figsize=(7, 0.32 * len(sizes) + 1), layout='constrained')
+  for place, (size, mine) in enumerate(sizes.items()):
+    *_, ratios = judged(mine)
+    color = 'tab:blue' if size[0] == 'train' else 'tab:green'
+    axis.plot(ratios, [place] * len(ratios), 'o', color=color, alpha=.35, markeredgewidth=0)
+    axis.plot([statistics.median(ratios)] * 2, [place - .35, place + .35], color=color, linewidth=3)
+  axis.axvline(1, color='grey', linewidth=.8)
+  names = [f'{work}, {dtype}, {tokens} tokens, width {width}' for work, dtype, tokens, width in sizes]
+  axis.set(xlabel='times as fast as the fastest other, in each round', xlim=(0, None), yticks=range(len(sizes)),
+           yticklabels=names)
+  axis.invert_yaxis()
+  axis.spines[['top', 'right']].set_visible(False)
+  figure.savefig(path, dpi=120)
 
 
 def main():
   """Duels of all sizes."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('results', nargs='+')
-  print(f'| {" | ".join(SIZE)} | ours | the fastest other | which | ratio | quartiles of {ROUNDS} rounds |\n'
-        f'{"|---" * (len(SIZE) + 5)}|', flush=True)
+  parser.add_argument('results', nargs='*')
+  found = profile_step.HERE / 'duel.csv'
   rows = []
   for size, settings in settings_of(parser.parse_args().results).items():
     rows += duel(size, settings)
-    profile_step.write(profile_step.HERE / 'duel.csv', rows)
+    print(line(size, by_size(rows)[size]), flush=True)
+    profile_step.write(found, rows)
+  with found.open(encoding='utf-8') as file:
+    rows = list(csv.DictReader(file))
+  head = (*SIZE, 'ours', 'the fastest other', 'which', 'ratio', f'quartiles of {ROUNDS} rounds')
+  print(f'\n| {" | ".join(head)} |\n{"|---" * len(head)}|')
+  print('\n'.join(line(size, mine) for size, mine in by_size(rows).items()))
+  draw(rows, found.with_suffix('.png'))
 
 
 if __name__ == '__main__':

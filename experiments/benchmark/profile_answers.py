@@ -53,7 +53,7 @@ def pytorchs(size):
   config.cpp.enable_kernel_profile = True  # Otherwise what the compiler wrote has no names.
   work = twin.make(setting_of('torch', size))
   return side_by_side.pytorchs_parts(work, BATCHES, part_in_pytorch,
-                                     lambda name: name.startswith(('aten::', 'mkldnn::', 'graph_')))
+                                     lambda name: name.startswith(('aten::', 'mkl', 'graph_')))
 
 
 if __name__ == '__main__':

@@ -25,17 +25,28 @@ MOST = 2.5  # on the axis
 SIZE = ('work', 'dtype', 'tokens', 'width')
 
 
+def read(file):
+  """The rows of a table beside this script."""
+  with (profile_step.HERE / file).open(encoding='utf-8') as opened:
+    return list(csv.DictReader(opened))
+
+
+def by_size(rows):
+  """{size: its rows}."""
+  found = {}
+  for row in rows:
+    found.setdefault(tuple(row[key] for key in SIZE), []).append(row)
+  return found
+
+
 def settings_of(files):
   """{size: settings that meet}, ours first."""
   found = {}
   for file in files:
-    with (profile_step.HERE / file).open(encoding='utf-8') as opened:
-      rows = list(csv.DictReader(opened))
-    fastest = sorted(rows, key=lambda row: -float(row['pictures_per_second'] or 0))
-    for size in dict.fromkeys(tuple(row[key] for key in SIZE) for row in rows):
+    for size, rows in by_size(read(file)).items():
       met = found.setdefault(size, [setting(size, 'vit_jax', speed.OURS[size[0]][0], True)])
-      others = [row for row in fastest if tuple(row[key] for key in SIZE) == size and row['framework'] != 'vit_jax']
-      for row in others[:OTHERS]:
+      others = [row for row in rows if row['framework'] != 'vit_jax']
+      for row in sorted(others, key=lambda row: -float(row['pictures_per_second'] or 0))[:OTHERS]:
         one = setting(size, row['framework'], row['way'], row['pages_kept'] == 'True')
         met += [one] if one not in met else []
   return found
@@ -80,14 +91,6 @@ def judged(rows):
   return other, statistics.median(speeds[ours]), statistics.median(speeds[other]), ratios
 
 
-def by_size(rows):
-  """{size: its rows}."""
-  found = {}
-  for row in rows:
-    found.setdefault(tuple(row[key] for key in SIZE), []).append(row)
-  return found
-
-
 def line(size, rows):
   """What is said of a size, in Markdown."""
   other, mine, its, ratios = judged(rows)
@@ -120,18 +123,17 @@ def main():
   """Duels of all sizes."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('results', nargs='*')
-  found = profile_step.HERE / 'duel.csv'
   rows = []
   for size, settings in settings_of(parser.parse_args().results).items():
-    rows += duel(size, settings)
-    print(line(size, by_size(rows)[size]), flush=True)
-    profile_step.write(found, rows)
-  with found.open(encoding='utf-8') as file:
-    rows = list(csv.DictReader(file))
+    found = duel(size, settings)
+    print(line(size, found), flush=True)
+    rows += found
+    profile_step.write(profile_step.HERE / 'duel.csv', rows)
+  rows = read('duel.csv')
   head = (*SIZE, 'ours', 'the fastest other', 'which', 'ratio', f'quartiles of {ROUNDS} rounds')
   print(f'\n| {" | ".join(head)} |\n{"|---" * len(head)}|')
   print('\n'.join(line(size, mine) for size, mine in by_size(rows).items()))
-  draw(rows, found.with_suffix('.png'))
+  draw(rows, profile_step.HERE / 'duel.png')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import side_by_side
 from vit_jax import cpu
 from vit_jax.benchmarks import setting as setting_lib
 
-BATCHES, ROUNDS = 20, 3
+BATCHES, ROUNDS = 20, 2
 PRODUCTS, BETWEEN, ELSE = 'products with weights', 'attention between tokens', 'LayerNorm, types, pictures'
 
 

@@ -1,7 +1,7 @@
 """Ours and the fastest ways of the others once more, few processes and many short turns: for machines that are loud.
 
     pip install -e '.[benchmarks,figures]'
-    python experiments/benchmark/duel.py results_amx.csv results.csv
+    python experiments/benchmark/duel.py results_amx.csv results.csv results_amx_float32.csv
 
 For each piece of work, type and size in those tables the two fastest ways of the others in each of them meet ours. They
 keep their memory between turns, and each turn is half a second or one step. Writes duel.csv and duel.png beside this

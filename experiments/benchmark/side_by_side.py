@@ -11,7 +11,7 @@ from vit_jax.benchmarks import child
 
 # What the settings that are compared have in common, {field: value}.
 SIZES = [{'dtype': dtype, 'tokens': tokens, 'width': width}
-         for dtype, tokens in (('bfloat16', 64), ('bfloat16', 256), ('float32', 64)) for width in (128, 192, 384)]
+         for dtype, tokens in itertools.product(('bfloat16', 'float32'), (64, 256)) for width in (128, 192, 384)]
 ALONE = 'all of it, without the profiler'
 
 

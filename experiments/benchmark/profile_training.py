@@ -53,13 +53,14 @@ def ours(size):
 
 def pytorchs(way, size):
   """The same of PyTorch."""
+  if size['dtype'] == 'float32':
+    cpu.keep_pages()  # It trains faster so, and more slowly in bfloat16.
   from vit_jax.benchmarks import twin
   work = twin.make(setting_of('torch', way, size))
   return side_by_side.pytorchs_parts(work, STEPS, part_in_pytorch, lambda name: name.startswith('aten::'))
 
 
 if __name__ == '__main__':
-  # PyTorch's trainings are slower where pages are kept.
   side_by_side.compare('profile_training.csv', ROUNDS,
                        {'vit_jax': (ours, cpu.keep_pages), 'PyTorch': (functools.partial(pytorchs, 'eager'), None),
                         'PyTorch, attention as products': (functools.partial(pytorchs, 'eager math'), None)},
